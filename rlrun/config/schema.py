@@ -1,0 +1,163 @@
+"""The configuration of a run: a frozen tree that refuses unknown keys and never looks at the machine.
+
+Each setting stands in one place.  Periods are `every_...`, counts `num_...`, durations carry their
+unit.  `None` means "off" or "derived", and each such field says which.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A part of the tree: immutable, strict about keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+class LoraConfig(Section):
+    """Low-rank adapters (Hu et al. 2021); only they are trained."""
+
+    rank: PositiveInt = 16
+    alpha: PositiveFloat = 32.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    target_modules: tuple[str, ...] = (
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+    )  # fmt: skip
+
+
+class ModelConfig(Section):
+    """The policy's model."""
+
+    path: str = "builtin:tiny"  # built-in name, folder, .gguf file, or hub id
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of the frozen weights
+    lora: LoraConfig | None = LoraConfig()  # None: full fine-tuning
+    initial_adapter: str | None = None  # a PEFT folder to go on from; also the reference policy
+    gradient_checkpointing: bool = False
+
+    @model_validator(mode="after")
+    def _trains_in_float32(self) -> "ModelConfig":
+        if self.lora is None and self.dtype != "float32":
+            raise ValueError("full fine-tuning trains in float32; set model.dtype=float32")
+        if self.lora is None and self.initial_adapter is not None:
+            raise ValueError("an initial adapter needs model.lora; set its rank and alpha there")
+        return self
+
+
+class TaskConfig(Section):
+    """Prompts, and what a completion is worth."""
+
+    name: Literal["arithmetic", "gsm8k"] = "arithmetic"
+    path: str | None = None  # local JSONL file or folder, or hub id; None: the task's own source
+    num_questions: PositiveInt | None = None  # the first N training questions; None: all
+    instructions: str | None = None  # replaces the task's own; "" for none
+
+
+class TemperatureConfig(Section):
+    """Linear from `initial` at step 1 to `final` after `warmup_steps` steps, then `final`."""
+
+    initial: PositiveFloat = 1.0
+    final: PositiveFloat = 1.0
+    warmup_steps: NonNegativeInt = 0
+
+
+def _constant_temperature(value: Any) -> Any:  # noqa: ANN401 - raw input of a validator
+    """Let a plain number stand for a constant temperature."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return {"initial": value, "final": value} if is_number else value
+
+
+class SamplingConfig(Section):
+    """How completions are drawn while training."""
+
+    engine: Literal["torch"] = "torch"
+    temperature: Annotated[TemperatureConfig, BeforeValidator(_constant_temperature)] = (
+        TemperatureConfig()
+    )
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: NonNegativeInt = 0  # 0: no limit
+    max_prompt_tokens: PositiveInt = 16
+    max_completion_tokens: PositiveInt = 8
+    batch_rows: Annotated[int, Field(ge=4)] = 64  # rows decoded together, always exactly these
+
+
+class GrpoConfig(Section):
+    """The algorithm and its optimizer (AdamW)."""
+
+    group_size: Annotated[int, Field(ge=2)] = 8
+    prompts_per_step: PositiveInt = 16
+    updates_per_batch: PositiveInt = 1  # optimizer steps taken on each generated batch
+    micro_batch_size: PositiveInt | None = None  # completions a forward-backward; None: all
+    accumulation_steps: PositiveInt | None = None  # or: that many equal micro-batches
+    learning_rate: PositiveFloat = 1e-3
+    schedule: Literal["constant", "linear", "cosine"] = "constant"  # over the run's max_steps
+    warmup_steps: NonNegativeInt = 0
+    weight_decay: NonNegativeFloat = 0.0
+    max_grad_norm: PositiveFloat = 1.0
+    clip_low: Share = 0.2
+    clip_high: NonNegativeFloat = 0.28
+    kl_weight: NonNegativeFloat = 0.0
+    scale_advantages: Literal["none", "group_std"] = "group_std"
+    mask_truncated: bool = False  # cut-off completions carry no loss
+
+    @model_validator(mode="after")
+    def _one_way_to_split(self) -> "GrpoConfig":
+        if self.micro_batch_size is not None and self.accumulation_steps is not None:
+            raise ValueError(
+                "grpo.micro_batch_size and grpo.accumulation_steps say the same thing; keep one"
+            )
+        if (self.accumulation_steps or 1) > self.prompts_per_step * self.group_size:
+            raise ValueError("grpo.accumulation_steps is larger than prompts_per_step x group_size")
+        return self
+
+
+class TrainConfig(Section):
+    """How far the run goes, and how reproducibly."""
+
+    max_steps: PositiveInt | None = None  # the run's horizon; or num_epochs
+    num_epochs: PositiveFloat | None = None
+    deterministic: bool = True
+    num_threads: PositiveInt | None = None  # CPU threads; None: as many as at the run's creation
+
+    @model_validator(mode="after")
+    def _one_horizon(self) -> "TrainConfig":
+        if (self.max_steps is None) == (self.num_epochs is None):
+            raise ValueError("set exactly one of train.max_steps and train.num_epochs")
+        return self
+
+
+class SavingConfig(Section):
+    """When a checkpoint is written; one is always written when a session ends."""
+
+    every_steps: PositiveInt | None = None
+    every_seconds: PositiveFloat | None = None
+    every_epochs: PositiveFloat | None = None
+    background: bool = True  # persist while training goes on
+
+
+class EvalConfig(Section):
+    """Held-out scoring; has no settings yet."""
+
+
+class ArchiveConfig(Section):
+    """A verified copy elsewhere; has no settings yet."""
+
+
+class RunConfig(Section):
+    """Everything that a run is asked to do."""
+
+    seed: NonNegativeInt = 0
+    model: ModelConfig = ModelConfig()
+    task: TaskConfig = TaskConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    grpo: GrpoConfig = GrpoConfig()
+    train: TrainConfig
+    saving: SavingConfig = SavingConfig()
+    eval: EvalConfig = EvalConfig()
+    archive: ArchiveConfig = ArchiveConfig()

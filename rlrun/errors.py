@@ -1,0 +1,115 @@
+"""Every error a user can meet; each class has its exit code.
+
+    RlrunError                1  a defect in rlrun itself
+    ├── UsageError            2  the command line asks for something that cannot be
+    ├── ConfigError           3  a recipe or an override is wrong (all problems at once)
+    ├── RunNotFoundError      4  no such run, step, recipe or file
+    ├── RunExistsError        4  the name is taken
+    ├── LockedError           5  another session is writing the run
+    ├── DamagedError          6  what is on disk does not verify
+    ├── NothingToDoError      7  the run is already where this session would take it
+    ├── WorkerError           8  the training process failed
+    ├── StorageError          9  the disk is full, read-only or failing
+    ├── InexactError         10  continuing would not be exact, and was not allowed to be inexact
+    └── MissingExtraError    11  an optional part of the installation is missing
+
+Two more codes are outcomes, not errors: 75 when a session stopped early with everything saved,
+130 when it was told twice to stop.  A message is one sentence: what happened, where, how to fix it.
+"""
+
+from typing import ClassVar
+
+EXIT_DONE = 0
+EXIT_STOPPED_EARLY = 75
+EXIT_STOPPED_NOW = 130
+
+
+class RlrunError(Exception):
+    """Anything rlrun raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(RlrunError):
+    """The command line asks for something that cannot be done."""
+
+    exit_code = 2
+
+
+class ConfigError(RlrunError):
+    """A recipe or an override is wrong; the message lists every problem, one a line."""
+
+    exit_code = 3
+
+
+class RunNotFoundError(RlrunError):
+    """There is no such run, step, recipe or file."""
+
+    exit_code = 4
+
+
+class RunExistsError(RlrunError):
+    """A run of this name is already there."""
+
+    exit_code = 4
+
+
+class LockedError(RlrunError):
+    """Another session holds the run."""
+
+    exit_code = 5
+
+
+class DamagedError(RlrunError):
+    """Bytes on disk do not verify."""
+
+    exit_code = 6
+
+
+class NothingToDoError(RlrunError):
+    """The session would take no step."""
+
+    exit_code = 7
+
+
+class WorkerError(RlrunError):
+    """The training process failed; its message names the cause and the phase."""
+
+    exit_code = 8
+
+
+class StorageError(RlrunError):
+    """The disk is full, read-only or failing."""
+
+    exit_code = 9
+
+
+class InexactError(RlrunError):
+    """The run cannot be continued exactly, and `--allow-inexact` was not given."""
+
+    exit_code = 10
+
+
+class MissingExtraError(RlrunError):
+    """A package of an optional extra is not installed."""
+
+    exit_code = 11
+
+
+EXIT_CODES: dict[int, str] = {
+    EXIT_DONE: "the steps asked for were taken, or the run is finished",
+    1: "a defect in rlrun; please report it",
+    2: "the command line is wrong",
+    3: "the configuration is wrong",
+    4: "no such run, step or recipe, or the name is taken",
+    5: "another session holds the run",
+    6: "data on disk does not verify",
+    7: "nothing to do",
+    8: "the training process failed",
+    9: "the disk is full, read-only or failing",
+    10: "continuing would not be exact",
+    11: "an optional part of the installation is missing",
+    EXIT_STOPPED_EARLY: "stopped early (time limit or first signal), everything saved",
+    EXIT_STOPPED_NOW: "stopped at once (second signal), nothing journaled is lost",
+}
+"""The one table of exit codes, shown by `rlrun --help` and in the README."""

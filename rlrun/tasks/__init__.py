@@ -1,0 +1,1 @@
+"""Prompts, and what a completion is worth: strings in, numbers out, no torch."""
