@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 FinishReason = Literal["stop", "length"]
-"""`stop`: the end-of-sequence token was drawn (and is part of the completion); `length`: cut off."""
+"""`stop`: the end-of-sequence token was drawn (it is the last token); `length`: cut off."""
 
 Split = Literal["train", "eval"]
 

@@ -67,7 +67,7 @@ class TemperatureConfig(Section):
     warmup_steps: NonNegativeInt = 0
 
 
-def _constant_temperature(value: Any) -> Any:  # noqa: ANN401 - raw input of a validator
+def _constant_temperature(value: Any) -> Any:
     """Let a plain number stand for a constant temperature."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return {"initial": value, "final": value} if is_number else value

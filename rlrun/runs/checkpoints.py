@@ -1,0 +1,161 @@
+"""The checkpoints of a run: publish one, list them, choose one.
+
+A step exists if and only if its folder verifies; `step_latest` is only a hint.
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlrun.errors import DamagedError, RunNotFoundError, StorageError
+from rlrun.runs import canonical, files, manifest
+from rlrun.runs.layout import STEP_PATTERN, RunDir
+from rlrun.runs.manifest import Manifest, NotAStepError
+
+_SPACE_FACTOR = 1.05
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A folder named step_N, and what it is worth."""
+
+    step: int
+    path: Path
+    manifest: Manifest | None  # None unless the folder is a step of ours
+    problem: str | None  # why it is not valid
+    is_foreign: bool = False
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the folder verified as far as it was checked."""
+        return self.problem is None
+
+
+def inspect(run: RunDir, step: int, *, run_id: str, with_hashes: bool) -> Step:
+    """Return the state of one step folder."""
+    path = run.step(step)
+    try:
+        found = manifest.read(path)
+        if found["step"] != step or found["run_id"] != run_id:
+            raise NotAStepError(f"it belongs to step {found['step']} of run {found['run_id'][:8]}")
+        manifest.check_files(path, found, with_hashes=with_hashes)
+    except NotAStepError as error:
+        return Step(step, path, None, error.reason, error.is_foreign)
+    return Step(step, path, found, None)
+
+
+def list_steps(run: RunDir) -> list[int]:
+    """Return the numbers of all folders named step_N, ascending, valid or not."""
+    if not run.training_state.is_dir():
+        return []
+    matches = (STEP_PATTERN.fullmatch(path.name) for path in run.training_state.iterdir())
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def newest_valid(run: RunDir, *, run_id: str, with_hashes: bool) -> tuple[Step | None, list[Step]]:
+    """Return the newest valid step, or None, and the invalid ones of ours passed over on the way."""
+    passed: list[Step] = []
+    for number in reversed(list_steps(run)):
+        step = inspect(run, number, run_id=run_id, with_hashes=with_hashes)
+        if step.is_valid:
+            return step, passed
+        if not step.is_foreign:
+            passed.append(step)
+    return None, passed
+
+
+def require(run: RunDir, step: int, *, run_id: str) -> Step:
+    """Return a step after checking every byte; RunNotFoundError or DamagedError otherwise."""
+    if not run.step(step).is_dir():
+        known = ", ".join(map(str, list_steps(run))) or "none"
+        raise RunNotFoundError(f"run '{run.name}' has no step {step}; it has {known}")
+    found = inspect(run, step, run_id=run_id, with_hashes=True)
+    if not found.is_valid:
+        raise DamagedError(
+            f"step {step} of run '{run.name}' does not verify: {found.problem}; use "
+            "'--from latest' to continue from the newest step that does"
+        )
+    return found
+
+
+def check_space(run: RunDir, needed_bytes: int) -> None:
+    """Raise StorageError unless a checkpoint of this size fits, with a little to spare."""
+    free = shutil.disk_usage(run.path).free
+    if free < _SPACE_FACTOR * needed_bytes:
+        raise StorageError(
+            f"a checkpoint needs {needed_bytes / 1e6:,.0f} MB and {run.path} has "
+            f"{free / 1e6:,.0f} MB free; free some space, then 'rlrun resume {run.name}' goes on "
+            "without generating anything again"
+        )
+
+
+def publish(
+    run: RunDir, step: int, contents: Mapping[str, bytes | memoryview], info: Mapping[str, Any]
+) -> None:
+    """Write a checkpoint and acknowledge it: section 5 of docs/design.md, points 3 to 7.
+
+    `contents` maps relative paths, at most one folder deep, to bytes; `info` is the manifest without
+    its files.  A valid checkpoint of the same step is left as it is.
+    """
+    check_space(run, sum(len(data) for data in contents.values()))
+    unfinished = run.unfinished_step(step)
+    if unfinished.exists():
+        files.remove_tree(unfinished)
+    files.mkdir(unfinished)
+    folders = sorted({unfinished / Path(name).parent for name in contents} - {unfinished})
+    for folder in folders:
+        files.mkdir(folder)
+    entries = {}
+    for name, data in sorted(contents.items()):
+        files.write_new(unfinished / name, data)
+        entries[name] = manifest.describe_bytes(data)
+    body = manifest.sealed({**info, "files": entries})
+    files.write_new(unfinished / manifest.FILE_NAME, canonical.pretty(body).encode())
+    for folder in [*folders, unfinished]:
+        files.sync_dir(folder)
+    if _make_way(run, step, run_id=info["run_id"]):
+        files.rename(unfinished, run.step(step))
+        files.sync_dir(run.training_state)
+    else:
+        files.remove_tree(unfinished)
+    repair_link(run, step)
+
+
+def _make_way(run: RunDir, step: int, *, run_id: str) -> bool:
+    """Move an invalid folder out of the way; return False if a valid one is there."""
+    if not run.step(step).exists():
+        return True
+    found = inspect(run, step, run_id=run_id, with_hashes=True)
+    if found.is_valid:
+        return False
+    if found.is_foreign:
+        raise StorageError(
+            f"{found.path} was written by another tool and stands in the way of a checkpoint; "
+            f"move it elsewhere, then 'rlrun resume {run.name}' goes on"
+        )
+    files.ensure_dir(run.invalid_steps)
+    taken = sum(1 for path in run.invalid_steps.iterdir())
+    files.rename(run.step(step), run.invalid_steps / f"step_{step}.{taken}")
+    return True
+
+
+def repair_link(run: RunDir, step: int | None) -> None:
+    """Point `step_latest` at `step`, or remove it, unless it is right already."""
+    link = run.latest_link
+    if step is None:
+        if link.is_symlink():
+            files.unlink(link)
+        return
+    if not link.is_symlink() or str(link.readlink()) != f"step_{step}":
+        files.replace_link(link, f"step_{step}")
+
+
+def remove_leftovers(run: RunDir) -> None:
+    """Remove what a dead session was still writing."""
+    for path in sorted(run.training_state.glob(".step_*.tmp")):
+        if path.is_symlink():
+            files.unlink(path)
+        else:
+            files.remove_tree(path)

@@ -1,0 +1,206 @@
+"""The file layer: every byte that reaches a run directory passes here, one named call at a time.
+
+A test can watch each call, or die in front of it (`watched`).  An operating system's refusal becomes
+a StorageError that names the path and the way out.  Nothing here knows what it writes.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from rlrun.errors import StorageError
+
+Watcher = Callable[[str, Path], None]
+"""Called with the operation's name and its path, before the operation."""
+
+_Result = TypeVar("_Result")
+_WRITE_BYTES = 64 * 2**20  # a single write(2) may not exceed 2 GiB; smaller ones can be watched
+_REMEDIES = {
+    errno.ENOSPC: "free some space, or move the root to a larger disk with --root",
+    errno.EDQUOT: "your quota is used up; free some space, or use another --root",
+    errno.EROFS: "the file system is read-only; remount it, or use another --root",
+    errno.EACCES: "check the permissions, or use another --root",
+    errno.EPERM: "check the permissions, or use another --root",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+_watchers: list[Watcher] = []
+
+
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Have `watcher` called before each file operation of this process, inside the block."""
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+
+
+def _call(operation: str, path: Path, act: Callable[[], _Result]) -> _Result:
+    for watcher in _watchers:
+        watcher(operation, path)
+    try:
+        return act()
+    except FileExistsError:
+        raise  # callers use exclusive creation to find out
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "check the disk")
+        raise StorageError(
+            f"cannot {operation} {path}: {error.strerror}; {remedy}; what was saved before is safe"
+        ) from error
+
+
+def mkdir(path: Path) -> None:
+    """Create a folder; FileExistsError if there is one."""
+    _call("mkdir", path, lambda: path.mkdir())
+
+
+def ensure_dir(path: Path) -> None:
+    """Create a folder and those above it, each synced into its parent, unless it is there."""
+    if path.is_dir():
+        return
+    ensure_dir(path.parent)
+    try:
+        mkdir(path)
+    except FileExistsError:
+        return
+    sync_dir(path.parent)
+
+
+def sync_dir(path: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _call("fsync", path, lambda: os.fsync(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give a file or folder another name; a file of that name is replaced, a full folder is not."""
+    _call("rename", target, lambda: source.rename(target))
+
+
+def symlink(path: Path, target: str) -> None:
+    """Create a symbolic link at `path` with exactly the text `target`."""
+    _call("symlink", path, lambda: path.symlink_to(target))
+
+
+def unlink(path: Path) -> None:
+    """Remove a file or a link."""
+    _call("unlink", path, lambda: path.unlink())
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder with everything in it; symbolic links are removed, never followed."""
+    for entry in sorted(path.iterdir()):
+        if entry.is_dir() and not entry.is_symlink():
+            remove_tree(entry)
+        else:
+            unlink(entry)
+    _call("rmdir", path, lambda: path.rmdir())
+
+
+def touch(path: Path) -> None:
+    """Set a file's modification time to now."""
+    _call("touch", path, lambda: os.utime(path))
+
+
+def _open(path: Path, flags: int) -> int:
+    return _call("open", path, lambda: os.open(path, flags | os.O_CLOEXEC, 0o644))
+
+
+def _write(descriptor: int, path: Path, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    for start in range(0, len(view), _WRITE_BYTES):
+        chunk = view[start : start + _WRITE_BYTES]
+        written = _call("write", path, partial(os.write, descriptor, chunk))
+        if written != len(chunk):
+            raise StorageError(
+                f"cannot write {path}: only {written} of {len(chunk)} bytes were taken; "
+                "the disk is probably full; what was saved before is safe"
+            )
+
+
+def _write_synced(path: Path, data: bytes | memoryview, flags: int) -> None:
+    descriptor = _open(path, os.O_WRONLY | os.O_CREAT | flags)
+    try:
+        _write(descriptor, path, data)
+        _call("fsync", path, lambda: os.fsync(descriptor))
+    finally:
+        _call("close", path, lambda: os.close(descriptor))
+
+
+def write_new(path: Path, data: bytes | memoryview) -> None:
+    """Write and sync a file that must not be there yet; its folder is the caller's to sync."""
+    _write_synced(path, data, os.O_EXCL)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Put a file in place whole, or leave what was there; durable when this returns."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    _write_synced(temporary, data, os.O_TRUNC)
+    rename(temporary, path)
+    sync_dir(path.parent)
+
+
+def replace_link(path: Path, target: str) -> None:
+    """Point the symbolic link `path` at `target` in one move; durable when this returns."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    if temporary.is_symlink():
+        unlink(temporary)
+    symlink(temporary, target)
+    rename(temporary, path)
+    sync_dir(path.parent)
+
+
+def truncate(path: Path, size: int) -> None:
+    """Cut a file to `size` bytes, durably."""
+    descriptor = _open(path, os.O_WRONLY)
+    try:
+        _call("truncate", path, lambda: os.ftruncate(descriptor, size))
+        _call("fsync", path, lambda: os.fsync(descriptor))
+    finally:
+        _call("close", path, lambda: os.close(descriptor))
+
+
+class Appender:
+    """A file that only grows.  Whole records go in with one write each."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        is_new = not path.exists()
+        self._descriptor = _open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        if is_new:
+            sync_dir(path.parent)
+
+    def append(self, data: bytes, *, sync: bool) -> None:
+        """Write one record; durable when this returns if `sync`."""
+        _write(self._descriptor, self._path, data)
+        if sync:
+            self.sync()
+
+    def sync(self) -> None:
+        """Make everything appended so far durable."""
+        _call("fsync", self._path, lambda: os.fsync(self._descriptor))
+
+    def close(self) -> None:
+        """Close the file; nothing more can be appended."""
+        _call("close", self._path, lambda: os.close(self._descriptor))
+
+
+def open_lock(path: Path) -> int:
+    """Return a descriptor of the lock file, created if need be."""
+    return _open(path, os.O_RDWR | os.O_CREAT)
+
+
+def replace_contents(descriptor: int, path: Path, data: bytes) -> None:
+    """Overwrite an open file in place, so that a kernel lock on it stays."""
+    _call("truncate", path, lambda: os.ftruncate(descriptor, 0))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    _write(descriptor, path, data)
+    _call("fsync", path, lambda: os.fsync(descriptor))

@@ -1,0 +1,101 @@
+"""Files of one JSON record a line: write, read, cut.  A torn last line is not an error.
+
+With `checked` lines each record carries the CRC-32 of its own text, so that a damaged line is told from
+a whole one; without, a line is whole if it parses.
+"""
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlrun.errors import DamagedError
+from rlrun.runs import canonical
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A record and where it stands in its file."""
+
+    record: Record
+    start: int  # bytes
+    end: int  # bytes, behind the newline
+
+
+def encode(record: Record, *, checked: bool) -> bytes:
+    """Return the line of a record, newline included."""
+    text = canonical.dumps(record)
+    if checked:
+        text = canonical.dumps({**record, "crc": zlib.crc32(text.encode())})
+    return text.encode() + b"\n"
+
+
+def _decode(line: bytes, *, checked: bool) -> Record | None:
+    """Return the record of a line without its newline, or None if it is not whole."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(record, dict):
+        return None
+    if not checked:
+        return record
+    crc = record.pop("crc", None)
+    return record if crc == zlib.crc32(canonical.dumps(record).encode()) else None
+
+
+def read_lines(path: Path, *, checked: bool) -> Iterator[Line]:
+    """Yield the whole records of a file in order, leaving out a torn last line.
+
+    An absent file has no records.  Raises DamagedError for a bad line that others follow.
+    """
+    if not path.exists():
+        return
+    start = 0
+    bad_at: int | None = None
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if bad_at is not None:
+                raise DamagedError(
+                    f"line {bad_at} of {path} is damaged and others follow it; restore the file "
+                    "from a copy, or continue from a checkpoint behind it"
+                )
+            end = start + len(line)
+            record = _decode(line[:-1], checked=checked) if line.endswith(b"\n") else None
+            if record is None:
+                bad_at = number
+            else:
+                yield Line(record, start, end)
+            start = end
+
+
+def read(path: Path, *, checked: bool = False) -> list[Record]:
+    """Return the whole records of a file."""
+    return [line.record for line in read_lines(path, checked=checked)]
+
+
+def whole_size(path: Path, *, checked: bool) -> int:
+    """Return the number of bytes up to the end of the last whole record."""
+    return max((line.end for line in read_lines(path, checked=checked)), default=0)
+
+
+def read_last(path: Path, *, tail_bytes: int = 65536) -> Record | None:
+    """Return the last whole record, reading only the end of the file; None if there is none."""
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        while True:
+            file.seek(max(0, size - tail_bytes))
+            complete, newline, _ = file.read().rpartition(b"\n")
+            for line in reversed(complete.split(b"\n")) if newline else ():
+                record = _decode(line, checked=False)
+                if record is not None:
+                    return record
+            if tail_bytes >= size:
+                return None
+            tail_bytes *= 16

@@ -1,0 +1,104 @@
+"""The sessions of a run: who worked on it, from where to where, and how it ended.
+
+Each session appends a `start` and an `end`; one without an `end` was killed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from rlrun.runs import files, jsonl
+from rlrun.runs.layout import RunDir
+
+Outcome = Literal["finished", "steps_done", "stopped", "time_limit", "stopped_now", "failed"]
+"""`finished`: at max_steps; `steps_done`: --steps taken; the others ended before that."""
+Promise = Literal["bitwise", "replay-exact", "best effort"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStart:
+    """A session begins: the lock is taken, the state to go on from is chosen."""
+
+    session: int
+    started: str  # ISO 8601, UTC
+    host: str
+    pid: int
+    device: str
+    from_step: int  # the checkpoint; 0: none
+    frontier: int  # the last step that had been taken before, in this or an earlier session
+    target_step: int  # where the session will stop
+    max_steps: int  # where the run will stop
+    promise: Promise
+    differences: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()  # of the configuration, as sentences
+    notes: tuple[str, ...] = ()  # what was found and mended at the start
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnd:
+    """A session ended and said so."""
+
+    session: int
+    ended: str
+    step: int
+    num_steps: int  # new steps
+    num_replayed: int  # steps taken again from the journal
+    num_tokens: int  # completion tokens generated
+    seconds: float
+    outcome: Outcome
+    exit_code: int
+    message: str = ""  # one sentence, when something went wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One session as the ledger tells it."""
+
+    start: SessionStart
+    end: SessionEnd | None
+
+
+def append_start(run: RunDir, start: SessionStart) -> None:
+    """Record that a session began; durable when this returns."""
+    _append(run, {"event": "start", **asdict(start)})
+
+
+def append_end(run: RunDir, end: SessionEnd) -> None:
+    """Record how a session ended; durable when this returns."""
+    _append(run, {"event": "end", **asdict(end)})
+
+
+def _append(run: RunDir, record: Mapping[str, Any]) -> None:
+    if run.sessions.exists():
+        whole = jsonl.whole_size(run.sessions, checked=False)
+        if whole < run.sessions.stat().st_size:
+            files.truncate(run.sessions, whole)
+    appender = files.Appender(run.sessions)
+    try:
+        appender.append(jsonl.encode(record, checked=False), sync=True)
+    finally:
+        appender.close()
+
+
+def read(run: RunDir) -> list[Session]:
+    """Return all sessions, oldest first."""
+    starts: dict[int, SessionStart] = {}
+    ends: dict[int, SessionEnd] = {}
+    for record in jsonl.read(run.sessions):
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
+        }
+        event = fields.pop("event")
+        if event == "start":
+            start = SessionStart(**fields)
+            starts[start.session] = start
+        else:
+            end = SessionEnd(**fields)
+            ends[end.session] = end
+    return [Session(start, ends.get(number)) for number, start in sorted(starts.items())]
+
+
+def next_session(run: RunDir) -> int:
+    """Return the number of the next session, from 1."""
+    return 1 + max((session.start.session for session in read(run)), default=0)

@@ -1,0 +1,128 @@
+"""The rollout journal of a run: finished groups and committed batches, in segments.
+
+A sealed segment `step_A-B` holds exactly the batches of steps A..B; the active one holds all that came
+after.  Recovery from step S needs the segments with B > S and the active one.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rlrun.errors import DamagedError
+from rlrun.runs import files, jsonl
+from rlrun.runs.jsonl import Record
+from rlrun.runs.layout import SEGMENT_PATTERN, RunDir
+from rlrun.runs.records import BatchRecord, GroupRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What the journal holds beyond a step."""
+
+    batches: dict[int, Record]  # by first step
+    groups: dict[str, Record]  # by id
+
+    def pending_groups(self, first_step: int) -> dict[int, Record]:
+        """Return finished groups, by slot, for a batch that was never committed."""
+        if first_step in self.batches:
+            return {}
+        return {g["slot"]: g for g in self.groups.values() if g["first_step"] == first_step}
+
+
+def sealed_segments(run: RunDir) -> list[tuple[int, int, Path]]:
+    """Return (first step, last step, path) of the sealed segments, in order."""
+    if not run.segments.is_dir():
+        return []
+    matches = ((SEGMENT_PATTERN.fullmatch(path.name), path) for path in run.segments.iterdir())
+    return sorted((int(m[1]), int(m[2]), path) for m, path in matches if m)
+
+
+def recover(run: RunDir, step: int) -> Recovered:
+    """Return what was journaled beyond `step`, leaving out a torn tail.
+
+    A batch stands in the result if it serves at least one step after `step`.  Raises DamagedError if a
+    segment between is missing or a line in the middle of one is bad.
+    """
+    batches: dict[int, Record] = {}
+    groups: dict[str, Record] = {}
+    for path in _needed_segments(run, step):
+        for record in jsonl.read(path, checked=True):
+            if record["kind"] == "group":
+                groups[record["id"]] = record
+            elif record["last_step"] > step:
+                batches[record["first_step"]] = record
+    for batch in batches.values():
+        missing = [group for group in batch["groups"] if group not in groups]
+        if missing:
+            raise DamagedError(
+                f"the journal of run '{run.name}' lacks group {missing[0]} of the batch at step "
+                f"{batch['first_step']}; restore logs/ from a copy"
+            )
+    return Recovered(batches, groups)
+
+
+def _needed_segments(run: RunDir, step: int) -> list[Path]:
+    needed = [segment for segment in sealed_segments(run) if segment[1] > step]
+    expected = needed[0][0] if needed else 0
+    for first, last, path in needed:
+        if first != expected:
+            raise DamagedError(
+                f"the journal of run '{run.name}' has a gap before {path.name}: steps {expected} "
+                f"to {first - 1} are missing; restore logs/rollouts/ from a copy"
+            )
+        expected = last + 1
+    return [path for _, _, path in needed] + [run.journal]
+
+
+@dataclass(slots=True)
+class RolloutJournal:
+    """The active segment, open for appending.  Opening it cuts a torn tail."""
+
+    run: RunDir
+    _file: files.Appender = field(init=False)
+    _first_step: int | None = field(init=False, default=None)  # of the oldest record in it
+    _last_step: int = field(init=False, default=0)  # the furthest step that a record in it serves
+
+    def __post_init__(self) -> None:
+        files.ensure_dir(self.run.segments)
+        path = self.run.journal
+        if path.exists():
+            whole = jsonl.whole_size(path, checked=True)
+            if whole < path.stat().st_size:
+                files.truncate(path, whole)
+            for record in jsonl.read(path, checked=True):
+                self._note(record)
+        self._file = files.Appender(path)
+
+    def _note(self, record: Record) -> None:
+        first = record["first_step"]
+        self._first_step = first if self._first_step is None else min(self._first_step, first)
+        self._last_step = max(self._last_step, record.get("last_step", first))
+
+    def append_group(self, group: GroupRecord) -> None:
+        """Make a finished group durable."""
+        self._append(group.to_record())
+
+    def append_batch(self, batch: BatchRecord) -> None:
+        """Commit a batch: durable when this returns."""
+        self._append(batch.to_record())
+
+    def _append(self, record: Record) -> None:
+        self._file.append(jsonl.encode(record, checked=True), sync=True)
+        self._note(record)
+
+    def seal(self, step: int) -> bool:
+        """Seal the segment if it holds nothing beyond `step`; return whether it did."""
+        if self._first_step is None or self._last_step > step:
+            return False
+        self._file.close()
+        target = self.run.segment(self._first_step, self._last_step)
+        files.rename(self.run.journal, target)
+        files.sync_dir(self.run.segments)
+        files.sync_dir(self.run.logs)
+        self._first_step, self._last_step = None, 0
+        self._file = files.Appender(self.run.journal)
+        return True
+
+    def close(self) -> None:
+        """Close the active segment."""
+        self._file.close()

@@ -1,0 +1,152 @@
+"""Runs under a root: create one, find one, list them all."""
+
+import json
+import os
+import subprocess
+import uuid
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from pathlib import Path
+
+from rlrun import __version__
+from rlrun.errors import DamagedError, RunExistsError, RunNotFoundError
+from rlrun.runs import canonical, files
+from rlrun.runs.layout import RunDir, check_name, runs_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The run and step that a run was forked from."""
+
+    run_id: str
+    name: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a run is: `run.json`, written once."""
+
+    id: str
+    created: str  # ISO 8601, UTC
+    rlrun_version: str
+    git_commit: str | None  # of the working directory, if it is a checkout
+    num_threads: int  # CPU threads of every session, so that they do not decide the bits
+    parent: Parent | None = None
+
+
+def create_run(
+    root: Path, *, name: str | None, config_text: str, num_threads: int | None, now: datetime
+) -> RunDir:
+    """Create a run directory, whole or not at all, and return it.
+
+    `num_threads` None means as many as this process may use.  Raises RunExistsError if the name
+    is taken.
+    """
+    folder = runs_folder(root)
+    files.ensure_dir(folder)
+    run = RunDir(folder / check_name(name or f"run_{now:%Y-%m-%d_%H-%M-%S}"))
+    if name is None:
+        run = _free_name(run)
+    if run.path.exists():
+        raise RunExistsError(
+            f"run '{run.name}' already exists in {folder}; continue it with "
+            f"'rlrun resume {run.name}', or choose another --name"
+        )
+    identity = Identity(
+        id=uuid.uuid4().hex,
+        created=now.isoformat(timespec="seconds"),
+        rlrun_version=__version__,
+        git_commit=_git_commit(),
+        num_threads=num_threads or len(os.sched_getaffinity(0)),
+    )
+    _write_run(run, identity, config_text)
+    return run
+
+
+def _free_name(run: RunDir) -> RunDir:
+    number, candidate = 2, run
+    while candidate.path.exists():
+        candidate = RunDir(run.path.with_name(f"{run.name}_{number}"))
+        number += 1
+    return candidate
+
+
+def _write_run(run: RunDir, identity: Identity, config_text: str) -> None:
+    unfinished = RunDir(run.path.with_name(f".{run.name}.tmp"))
+    if unfinished.path.exists():
+        files.remove_tree(unfinished.path)
+    for path in (unfinished.path, unfinished.training_state, unfinished.logs, unfinished.segments,
+                 unfinished.tensorboard):  # fmt: skip
+        files.mkdir(path)
+    files.write_new(unfinished.config, config_text.encode())
+    files.write_new(unfinished.identity, canonical.pretty(asdict(identity)).encode())
+    for path in (unfinished.logs, unfinished.path):
+        files.sync_dir(path)
+    files.rename(unfinished.path, run.path)
+    files.sync_dir(run.path.parent)
+
+
+def _git_commit() -> str | None:
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
+def read_identity(run: RunDir) -> Identity:
+    """Return who a run is; DamagedError if `run.json` cannot be read."""
+    try:
+        data = json.loads(run.identity.read_bytes())
+        parent = data.pop("parent")
+        return Identity(**data, parent=parent and Parent(**parent))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DamagedError(
+            f"{run.identity} cannot be read ({error}); restore it from a copy of the run"
+        ) from error
+
+
+def is_run(path: Path) -> bool:
+    """Return whether a folder is a run: ours, or an older tool's with the same tree."""
+    return not path.name.startswith(".") and (
+        (path / "run.json").is_file() or (path / "training_state").is_dir()
+    )
+
+
+def list_runs(root: Path) -> list[RunDir]:
+    """Return all runs under the root, by name."""
+    folder = runs_folder(root)
+    if not folder.is_dir():
+        return []
+    return [RunDir(path) for path in sorted(folder.iterdir()) if is_run(path)]
+
+
+def last_active(run: RunDir) -> float:
+    """Return when something was last written to a run, in seconds since the epoch."""
+    candidates = (run.lock, run.journal, run.train_log, run.sessions, run.identity, run.path)
+    return max((path.stat().st_mtime for path in candidates if path.exists()), default=0.0)
+
+
+def find_run(root: Path, name: str | None) -> RunDir:
+    """Return a run by name, or the most recently active one; RunNotFoundError otherwise."""
+    runs = list_runs(root)
+    if name is None:
+        if not runs:
+            raise RunNotFoundError(
+                f"there is no run in {runs_folder(root)}; start one with 'rlrun train'"
+            )
+        return max(runs, key=lambda run: (last_active(run), run.name))
+    by_name = {run.name: run for run in runs}
+    if name in by_name:
+        return by_name[name]
+    near = get_close_matches(name, by_name, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else "'rlrun list' shows those that are"
+    raise RunNotFoundError(f"there is no run '{name}' in {runs_folder(root)}; {hint}")
+
+
+def update_config(run: RunDir, config_text: str) -> None:
+    """Put another configuration in force for the batches to come."""
+    files.replace(run.config, config_text.encode())
