@@ -61,8 +61,6 @@ def keys_in(section: KeyPath) -> list[str]:
 def nearest_key(path: KeyPath) -> KeyPath | None:
     """Return the known key that an unknown one was most likely meant to be, or None."""
     known = [candidate for candidate in known_keys() if candidate]
-    if path in known:
-        return path
     same_section = [candidate for candidate in known if candidate[:-1] == path[:-1]]
     close = get_close_matches(path[-1], [candidate[-1] for candidate in same_section], n=1)
     if close:

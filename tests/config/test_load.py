@@ -329,6 +329,36 @@ def test_a_second_horizon_on_the_command_line_names_the_way_out() -> None:
     assert load_config("tiny", both).config.train.num_epochs == 2
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["model.lora=null", "model.dtype=bfloat16"],
+            "--set model.dtype=bfloat16: full fine-tuning trains in float32; "
+            "set model.dtype=float32",
+        ),
+        (
+            ["model.initial_adapter=a", "model.lora=null"],
+            "--set model.lora=null: an initial adapter needs model.lora; "
+            "set its rank and alpha there",
+        ),
+        (
+            ["grpo.accumulation_steps=257"],
+            "--set grpo.accumulation_steps=257: "
+            "grpo.accumulation_steps is larger than prompts_per_step x group_size",
+        ),
+        (
+            ["train.max_steps=null"],
+            "--set train.max_steps=null: set exactly one of train.max_steps and train.num_epochs",
+        ),
+    ],
+)
+def test_a_broken_rule_is_put_beside_a_key_that_it_names(
+    overrides: list[str], message: str
+) -> None:
+    assert message_of("tiny", *overrides) == message
+
+
 def test_a_recipe_without_a_horizon_is_refused(tmp_path: Path) -> None:
     source = write(tmp_path, "seed: 1\n")
     assert message_of(source) == (
