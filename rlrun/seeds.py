@@ -22,8 +22,7 @@ def uniforms(run_seed: int, purpose: str, *where: int | str, count: int) -> list
     """Return `count` numbers in (0, 1); the i-th does not depend on `count`."""
     data = _stream(run_seed, purpose, where, 8 * count)
     return [
-        ((int.from_bytes(data[8 * i : 8 * i + 8]) >> (64 - _UNIFORM_BITS)) + 0.5)
-        / 2**_UNIFORM_BITS
+        ((int.from_bytes(data[8 * i : 8 * i + 8]) >> (64 - _UNIFORM_BITS)) + 0.5) / 2**_UNIFORM_BITS
         for i in range(count)
     ]
 

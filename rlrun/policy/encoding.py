@@ -27,7 +27,9 @@ def encode_prompts(
 
 def _encode(tokenizer: Any, prompt: Prompt) -> tuple[int, ...]:  # noqa: ANN401
     if not tokenizer.chat_template:
-        text = f"{prompt.instructions}\n{prompt.question}" if prompt.instructions else prompt.question
+        text = (
+            f"{prompt.instructions}\n{prompt.question}" if prompt.instructions else prompt.question
+        )
         return tuple(tokenizer(text)["input_ids"])
     messages = [{"role": "user", "content": prompt.question}]
     if prompt.instructions:

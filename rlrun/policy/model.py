@@ -75,9 +75,7 @@ class Policy:
     def _copy_state(self) -> dict[str, torch.Tensor]:
         return {name: param.detach().clone() for name, param in self.parameters().items()}
 
-    def score(
-        self, batch: MicroBatch, temperature: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def score(self, batch: MicroBatch, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (log-probabilities, entropy) of the targets, each float32 [B, K]."""
         output = self.model(
             input_ids=batch.input_ids, use_cache=False, logits_to_keep=batch.num_logits

@@ -164,9 +164,7 @@ class TorchEngine:
         )
         return output.logits[:, -1]
 
-    def _decode(
-        self, rows: list[_Active | None], cache: RowCache
-    ) -> list[tuple[int, Completion]]:
+    def _decode(self, rows: list[_Active | None], cache: RowCache) -> list[tuple[int, Completion]]:
         """Draw one token in every row; return what finished, and free its rows."""
         sampling = next(active for active in rows if active).request.sampling
         tokens = torch.tensor([[active.next_input if active else 0] for active in rows])
@@ -177,9 +175,7 @@ class TorchEngine:
         chances = torch.tensor(draws, dtype=torch.float64).to(self._device)  # [R]
         drawn, logprobs = draw_tokens(logits, chances, sampling)
         finished = []
-        for row, (token, logprob) in enumerate(
-            zip(drawn.tolist(), logprobs.tolist(), strict=True)
-        ):
+        for row, (token, logprob) in enumerate(zip(drawn.tolist(), logprobs.tolist(), strict=True)):
             active = rows[row]
             if active is None:
                 continue

@@ -103,8 +103,7 @@ def read(run: RunDir) -> list[Session]:
     ends: dict[int, SessionEnd] = {}
     for record in jsonl.read(run.sessions):
         fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in record.items()
+            key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
         }
         event, number = fields.pop("event"), fields["session"]
         if event == "open":

@@ -107,9 +107,7 @@ class BatchSource:
     ) -> list[GroupRecord]:
         bench, config = self._bench, self._bench.config
         prompts = bench.prompts_at(position, config.grpo.prompts_per_step)
-        plan = CollectPlan(
-            config.seed, step - 1, config.grpo.group_size, sampling_at(config, step)
-        )
+        plan = CollectPlan(config.seed, step - 1, config.grpo.group_size, sampling_at(config, step))
         finished: dict[int, GroupRecord] = {}
         for slot, record in self._recovered.pending_groups(step).items():
             group = GroupRecord.from_record(record, bench.prompts_by_id)
@@ -168,9 +166,7 @@ def _fits(group: GroupRecord, plan: CollectPlan, prompt: tuple[int, ...]) -> boo
     )
 
 
-def _rows(
-    record: BatchRecord, groups: Sequence[ScoredGroup], config: RunConfig
-) -> tuple[Row, ...]:
+def _rows(record: BatchRecord, groups: Sequence[ScoredGroup], config: RunConfig) -> tuple[Row, ...]:
     rows: list[Row] = []
     windows = record.window_logprobs
     for rewards, scored in zip(record.rewards, groups, strict=True):

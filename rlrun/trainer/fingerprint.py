@@ -80,8 +80,12 @@ def compare(
     """
     keys = sorted(set(before or {}) | set(now)) if before is not None else []
     odd = [key for key in keys if (before or {}).get(key) != now.get(key)]
-    sentences = [f"{key}: {_short((before or {}).get(key))} -> {_short(now.get(key))}" for key in odd]
-    refused = [sentence for key, sentence in zip(odd, sentences, strict=True) if key in _IDENTITY_KEYS]
+    sentences = [
+        f"{key}: {_short((before or {}).get(key))} -> {_short(now.get(key))}" for key in odd
+    ]
+    refused = [
+        sentence for key, sentence in zip(odd, sentences, strict=True) if key in _IDENTITY_KEYS
+    ]
     if refused and not allow_inexact:
         raise InexactError(
             f"this run was made with something else ({'; '.join(refused)}); give the same again, or "

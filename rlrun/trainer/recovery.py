@@ -45,7 +45,9 @@ def find_starting_point(run: RunDir, *, run_id: str, from_step: int | None) -> S
                 "continue with '--from latest', or start a new run from it with "
                 f"'rlrun train --set model.initial_adapter={wanted.path / 'model'}'"
             )
-    notes = [f"step {step.step} does not verify ({step.problem}); it is left alone" for step in passed]
+    notes = [
+        f"step {step.step} does not verify ({step.problem}); it is left alone" for step in passed
+    ]
     step = newest.step if newest else 0
     recovered = rollout_journal.recover(run, step)
     if passed and newest:

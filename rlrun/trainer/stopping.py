@@ -17,9 +17,7 @@ class StopNow(BaseException):  # noqa: N818 - an order, not a mistake; nothing m
 class Stopper:
     """Knows whether to go on.  Asked before each token and each step."""
 
-    def __init__(
-        self, *, max_seconds: float | None, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, *, max_seconds: float | None, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._started = clock()
         self._max_seconds = max_seconds

@@ -106,7 +106,9 @@ def build_workbench(config: RunConfig, *, device: torch.device, num_threads: int
         policy.tokenizer, task.prompts("train"), max_prompt_tokens=config.sampling.max_prompt_tokens
     )
     if not prompts:
-        raise ConfigError("the task has no training questions; see task.path and task.num_questions")
+        raise ConfigError(
+            "the task has no training questions; see task.path and task.num_questions"
+        )
     max_steps = horizon(config, len(prompts))
     optimizer = build_optimizer(policy.parameters().values(), config.grpo)
     settings = determinism.check(deterministic=is_deterministic, num_threads=num_threads)
