@@ -8,7 +8,7 @@ from rlrun.types import EncodedPrompt, Prompt
 
 
 def encode_prompts(
-    tokenizer: Any,  # noqa: ANN401 - a transformers tokenizer, untyped upstream
+    tokenizer: Any,
     prompts: Sequence[Prompt],
     *,
     max_prompt_tokens: int,
@@ -25,7 +25,7 @@ def encode_prompts(
     return encoded
 
 
-def _encode(tokenizer: Any, prompt: Prompt) -> tuple[int, ...]:  # noqa: ANN401
+def _encode(tokenizer: Any, prompt: Prompt) -> tuple[int, ...]:
     if not tokenizer.chat_template:
         text = (
             f"{prompt.instructions}\n{prompt.question}" if prompt.instructions else prompt.question

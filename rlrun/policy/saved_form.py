@@ -52,7 +52,7 @@ def _json_bytes(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(plain, sort_keys=True, indent=2) + "\n").encode()
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a peft or transformers config holds
+def _plain(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted(value)
     if isinstance(value, Mapping):
@@ -82,7 +82,7 @@ def bytes_to_state(data: bytes) -> dict[str, Any]:
     return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
 
 
-def _fresh(value: Any) -> Any:  # noqa: ANN401
+def _fresh(value: Any) -> Any:
     """Return an equal value whose containers are new and whose strings are shared.
 
     A pickle refers back to objects it has seen, by identity: without this, a state that was loaded would

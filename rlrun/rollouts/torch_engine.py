@@ -72,8 +72,8 @@ class TorchEngine:
 
     def __init__(
         self,
-        model: Any,  # noqa: ANN401 - a transformers or peft model, untyped upstream
-        tokenizer: Any,  # noqa: ANN401
+        model: Any,
+        tokenizer: Any,
         *,
         stop_ids: frozenset[int],
         num_rows: int,

@@ -64,7 +64,7 @@ def _to_host(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().to("cpu", copy=True).contiguous()
 
 
-def _copied(value: Any) -> Any:  # noqa: ANN401 - a state dict's nested containers
+def _copied(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return _to_host(value)
     if isinstance(value, dict):

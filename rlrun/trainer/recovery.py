@@ -91,5 +91,5 @@ def _cut_after(run: RunDir, name: str, session: int, step: int) -> None:
     files.truncate(path, keep)
 
 
-def _step_of(line: jsonl.Line) -> Any:  # noqa: ANN401 - JSON
+def _step_of(line: jsonl.Line) -> Any:
     return line.record["step"]

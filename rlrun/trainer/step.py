@@ -7,7 +7,7 @@ import torch
 
 from rlrun.errors import WorkerError
 from rlrun.grpo.batch import MicroBatch
-from rlrun.grpo.loss import ClipRange, TokenSums, grpo_loss, token_sums
+from rlrun.grpo.loss import ClipRange, TokenLogprobs, TokenSums, grpo_loss, token_sums
 from rlrun.policy.model import Policy
 from rlrun.seeds import derive_seed
 from rlrun.trainer.batches import Batch
@@ -60,12 +60,11 @@ def _backward(policy: Policy, batch: Batch, index: int, micro: MicroBatch) -> To
             batch.references[index] = _reference_logprobs(policy, batch, micro)
         reference = batch.references[index]
     policy.model.train()
-    logprobs, entropy = policy.score(micro, batch.temperature)  # [B, K], [B, K]
-    window = logprobs.detach() if micro.window_logprobs is None else micro.window_logprobs
+    scored, entropy = policy.score(micro, batch.temperature)  # [B, K], [B, K]
+    window = scored.detach() if micro.window_logprobs is None else micro.window_logprobs
+    logprobs = TokenLogprobs(scored, window, micro.sampler_logprobs, reference)
     loss = grpo_loss(
         logprobs,
-        window,
-        reference,
         micro.advantages,
         micro.loss_mask,
         clip=clip,
@@ -73,17 +72,7 @@ def _backward(policy: Policy, batch: Batch, index: int, micro: MicroBatch) -> To
         denominator=batch.denominator,
     )
     loss.backward()
-    return token_sums(
-        loss.detach(),
-        logprobs.detach(),
-        entropy,
-        window,
-        reference,
-        micro.sampler_logprobs,
-        micro.advantages,
-        micro.loss_mask,
-        clip,
-    )
+    return token_sums(loss.detach(), logprobs, entropy, micro.advantages, micro.loss_mask, clip)
 
 
 def _reference_logprobs(policy: Policy, batch: Batch, micro: MicroBatch) -> torch.Tensor:

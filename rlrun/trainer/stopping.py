@@ -10,7 +10,7 @@ from rlrun.runs.ledger import Outcome
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class StopNow(BaseException):  # noqa: N818 - an order, not a mistake; nothing may swallow it
+class StopNow(BaseException):
     """The second signal: end at once, losing nothing that is journaled."""
 
 

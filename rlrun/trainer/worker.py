@@ -1,7 +1,6 @@
 """The life of a session: take the lock, get ready, train, say how it ended, give the lock back."""
 
 import logging
-
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
@@ -33,7 +32,7 @@ from rlrun.trainer.batches import BatchSource
 from rlrun.trainer.loop import train
 from rlrun.trainer.recovery import StartingPoint
 from rlrun.trainer.session import Phase, Plan, Progress, Session
-from rlrun.trainer.stopping import Stopper, StopNow
+from rlrun.trainer.stopping import StopNow, Stopper
 from rlrun.trainer.workbench import Workbench, build_workbench, find_device
 
 _log = logging.getLogger(__name__)
