@@ -11,7 +11,6 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from rlrun.runs import files
@@ -29,7 +28,7 @@ class Job:
     request: SessionRequest = SessionRequest(device="cpu")
     kill_at_call: int | None = None  # SIGKILL in front of this file operation, counted from 0
     kill_after_steps: int | None = None  # SIGKILL when that many steps were reported
-    count_file: Path | None = None  # receives the number of file operations, and their names
+    trace: Path | None = None  # receives each file operation before it is made: also of the killed
     output: Path | None = None  # receives what the session prints
 
 
@@ -45,22 +44,33 @@ def work(job: Job) -> None:
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
-    calls: list[str] = []
-    with files.watched(_killer(job, calls)):
+    with files.watched(_killer(job)):
         code = run_session(RunDir(job.run_dir), job.request, heartbeat_seconds=None)
-    if job.count_file is not None:
-        job.count_file.write_text("\n".join(calls))
     sys.stderr.flush()
     os._exit(code)
 
 
-def _killer(job: Job, calls: list[str]) -> Callable[[str, Path], None]:
+def create(root: Path, name: str, model: Path, job: Job) -> None:
+    """Create a run in this process, dying where the job says."""
+    from support.runs import make_run
+
+    with files.watched(_killer(job)):
+        make_run(root, name, model)
+    os._exit(0)
+
+
+def _killer(job: Job) -> Callable[[str, Path], None]:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    trace = None if job.trace is None else os.open(job.trace, flags)
+    calls: list[str] = []
+
     def watch(operation: str, path: Path) -> None:
-        is_step = operation == "write" and path.name == "ratios.jsonl"
-        num_steps = sum(call.startswith("write ratios.jsonl") for call in calls) + is_step
         calls.append(f"{operation} {path.name}")
-        too_late = job.kill_after_steps is not None and num_steps > job.kill_after_steps
-        if too_late or len(calls) - 1 == job.kill_at_call:
+        if trace is not None:
+            os.write(trace, f"{calls[-1]}\n".encode())
+        num_steps = calls.count("write ratios.jsonl")
+        is_late = job.kill_after_steps is not None and num_steps > job.kill_after_steps
+        if is_late or len(calls) - 1 == job.kill_at_call:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return watch
@@ -73,19 +83,18 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(PRELOADED)
 
 
-def start(job: Job) -> BaseProcess:
-    """Start a job in a fork of the server."""
-    process = _CONTEXT.Process(target=work, args=(job,))
-    process.start()
-    return process
-
-
 def run(job: Job, *, timeout_seconds: float = 120) -> int:
-    """Run a job to its end; return its exit code, or minus the signal that ended it."""
-    process = start(job)
+    """Run a session to its end; return its exit code, or minus the signal that ended it."""
+    return in_fork(work, job, timeout_seconds=timeout_seconds)
+
+
+def in_fork(target: Callable[..., None], *arguments: object, timeout_seconds: float = 120) -> int:
+    """Call `target` in a fork of the server; return how it ended."""
+    process = _CONTEXT.Process(target=target, args=arguments)
+    process.start()
     process.join(timeout_seconds)
     if process.exitcode is None:
         process.kill()
         process.join()
-        raise TimeoutError(f"a session hung: {job}")
+        raise TimeoutError(f"a forked process hung: {arguments}")
     return process.exitcode

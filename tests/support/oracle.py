@@ -34,9 +34,7 @@ def digest(run_dir: Path) -> dict[str, Any]:
 def state_of(step_dir: Path) -> dict[str, str]:
     """Return the hash of each file of a checkpoint that is a function of the training state."""
     present = [name for name in STATE_FILES if (step_dir / name).exists()]
-    return {
-        name: hashlib.sha256((step_dir / name).read_bytes()).hexdigest() for name in present
-    }
+    return {name: hashlib.sha256((step_dir / name).read_bytes()).hexdigest() for name in present}
 
 
 def without_clock(record: jsonl.Record) -> dict[str, Any]:
