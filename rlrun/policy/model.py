@@ -170,7 +170,6 @@ def _add_adapter(
         lora_dropout=lora.dropout,
         target_modules=list(lora.target_modules),
         task_type="CAUSAL_LM",
-        base_model_name_or_path=source.name,
     )
     torch.manual_seed(derive_seed(run_seed, "lora_init"))
     try:

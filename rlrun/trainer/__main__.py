@@ -5,8 +5,11 @@ import faulthandler
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 from time import monotonic
+
+import transformers.utils.logging
 
 from rlrun.errors import LockedError
 from rlrun.policy import determinism
@@ -26,6 +29,8 @@ def main() -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
+    transformers.utils.logging.disable_progress_bar()
     determinism.prepare_environment()
     request: SessionRequest = arguments.request
     stopper = Stopper(max_seconds=request.max_seconds, clock=monotonic)
