@@ -1,0 +1,102 @@
+"""`rlrun status`: one run at length."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rlrun.cli import sentences, show, text
+from rlrun.cli.options import JsonOption, RootOption, RunArgument
+from rlrun.runs import store
+from rlrun.runs.layout import find_root
+from rlrun.runs.ledger import Session
+from rlrun.sessions.report import CheckpointReport, RunReport, report
+from rlrun.sessions.state import RunSummary
+
+_SESSIONS = ("SESSION", "STEPS", "ENDED", "BEGAN", "TIME", "NEW", "REPLAYED", "DEVICE", "HOST")
+_CHECKPOINTS = ("CHECKPOINT", "STATE", "SIZE", "WHY")
+
+
+def status(
+    name: RunArgument = None, as_json: JsonOption = False, root: RootOption = None
+) -> None:
+    """Show a run: its step, its reward, its sessions and its checkpoints.
+
+    A checkpoint is valid if its manifest and the sizes of its files fit; hashes are checked by a resume.
+
+    Exit codes: see 'rlrun --help'.
+    """
+    run = store.find_run(find_root(root), name)
+    found = report(run)
+    commands = sentences.next_commands(run, found.summary.status, root)
+    if as_json:
+        show.json_result({**as_data(found), "directory": str(run.path), "next": commands})
+        return
+    curve = show.curve(found.rewards)
+    show.pairs([*facts(found.summary, curve, now=time.time()), ("directory", str(run.path))])
+    if found.sessions:
+        show.out("")
+        is_running = found.summary.status == "running"
+        show.table(_SESSIONS, session_rows(found.sessions, is_running=is_running))
+    if found.checkpoints:
+        show.out("")
+        show.table(_CHECKPOINTS, [checkpoint_row(one) for one in found.checkpoints])
+    show.hints(commands)
+
+
+def as_data(found: RunReport) -> dict[str, Any]:
+    """Return what `--json` prints of a run."""
+    return {
+        "run": asdict(found.summary),
+        "rewards": list(found.rewards),
+        "sessions": [asdict(session) for session in found.sessions],
+        "checkpoints": [asdict(checkpoint) for checkpoint in found.checkpoints],
+    }
+
+
+def facts(one: RunSummary, curve: str, *, now: float) -> list[tuple[str, str]]:
+    """Return the labels and values at the top."""
+    where = f", pid {one.pid} on {one.host}" if one.host else ""
+    saved = one.checkpoint_step
+    return [
+        ("run", one.name),
+        ("status", f"{one.status}{where}"),
+        ("step", text.fraction(one.step, one.max_steps)),
+        ("reward", f"{text.number(one.reward)} {curve}".rstrip()),
+        ("saved", "no step yet" if saved is None else f"step {saved}"),
+        ("active", text.age(now - one.last_active)),
+    ]
+
+
+def session_rows(sessions: Sequence[Session], *, is_running: bool) -> list[tuple[str, ...]]:
+    """Return a row for each session; only the newest can be running."""
+    return [
+        _session_row(session, is_running=is_running and session is sessions[-1])
+        for session in sessions
+    ]
+
+
+def _session_row(session: Session, *, is_running: bool) -> tuple[str, ...]:
+    start, end = session.start, session.end
+    known = (
+        (f"{start.from_step}-{end.step}", text.duration(end.seconds), end.num_steps,
+         end.num_replayed)
+        if end
+        else (f"{start.from_step}-?", "-", "-", "-")
+    )  # fmt: skip
+    return (
+        str(start.session),
+        known[0],
+        sentences.outcome(end, is_running=is_running),
+        start.started,
+        known[1],
+        str(known[2]),
+        str(known[3]),
+        start.device,
+        start.host,
+    )
+
+
+def checkpoint_row(one: CheckpointReport) -> tuple[str, ...]:
+    """Return the cells of a checkpoint."""
+    return (f"step {one.step}", one.verdict, text.size(one.num_bytes), one.problem or "-")
