@@ -1,1 +1,1 @@
-"""The command line: each command is a file that parses, calls one function and shows the result."""
+"""The command line: one command a file; each parses, calls one function, and shows the result."""

@@ -54,7 +54,7 @@ def _begin(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show where in the code an error comes from.")
     ] = False,
-    version: Annotated[
+    _version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,

@@ -112,8 +112,8 @@ def refuse_foreign(run: RunDir) -> None:
     """Raise RunNotFoundError if the run is another tool's."""
     if not run.identity.is_file():
         raise RunNotFoundError(
-            f"'{run.name}' was not written by rlrun (it has no run.json), so it cannot be continued; "
-            f"'rlrun status {run.name}' shows what it holds, 'rlrun train' starts another"
+            f"'{run.name}' was not written by rlrun (it has no run.json), so it cannot be "
+            f"continued; 'rlrun status {run.name}' shows what it holds, 'rlrun train' starts a run"
         )
 
 

@@ -41,10 +41,8 @@ def outcome(end: SessionEnd | None, *, is_running: bool = False) -> str:
 
 def start_lines(start: SessionStart, name: str) -> list[str]:
     """Return what a session says when it has chosen where to go on."""
-    if start.frontier == 0:
-        whence = "begins at step 0"
-    else:
-        whence = f"continues from step {start.from_step}"
+    verb = "begins at" if start.frontier == 0 else "continues from"
+    whence = f"{verb} step {start.from_step}"
     num_replayed = start.frontier - start.from_step
     if num_replayed > 0:
         whence += f", replaying {count(num_replayed, 'journaled step')} to reach {start.frontier}"
@@ -98,9 +96,7 @@ def signal_line(num_signals: int) -> str:
     return (STOPPING, STOPPING_NOW, KILLED)[min(num_signals, 3) - 1]
 
 
-def end_rows(
-    run: RunDir, end: SessionEnd, max_steps: int, reward: str
-) -> list[tuple[str, str]]:
+def end_rows(run: RunDir, end: SessionEnd, max_steps: int, reward: str) -> list[tuple[str, str]]:
     """Return the summary of a session, as pairs of a label and its value."""
     replayed = f", {end.num_replayed} replayed" if end.num_replayed else ""
     return [

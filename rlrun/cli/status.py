@@ -17,12 +17,10 @@ _SESSIONS = ("SESSION", "STEPS", "ENDED", "BEGAN", "TIME", "NEW", "REPLAYED", "D
 _CHECKPOINTS = ("CHECKPOINT", "STATE", "SIZE", "WHY")
 
 
-def status(
-    name: RunArgument = None, as_json: JsonOption = False, root: RootOption = None
-) -> None:
+def status(name: RunArgument = None, as_json: JsonOption = False, root: RootOption = None) -> None:
     """Show a run: its step, its reward, its sessions and its checkpoints.
 
-    A checkpoint is valid if its manifest and the sizes of its files fit; hashes are checked by a resume.
+    A checkpoint is valid if its manifest and its files' sizes fit; a resume checks every byte.
 
     Exit codes: see 'rlrun --help'.
     """

@@ -36,7 +36,7 @@ def stop(
     what = "at once" if now else "finishing what is needed and saving"
     show.talk(f"stopping run '{run.name}', session {holder.session}, pid {holder.pid}: {what}")
     session = control.wait_until_stopped(run, holder, timeout_seconds=timeout)
-    end = session and session.end
+    end = session.end if session else None
     why = sentences.outcome(end) if session else "stopped before it began"
     at_step = f" at step {end.step}" if end else ""
     show.out(f"run '{run.name}'{at_step}: {why}")

@@ -55,14 +55,10 @@ def age(seconds: float) -> str:
 
 def size(num_bytes: int) -> str:
     """Return a size in decimal units: `312 B`, `4.1 MB`."""
-    amount = float(num_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000:
-            break
-        amount /= 1000
-    else:
-        unit = "TB"
-    return f"{num_bytes} B" if unit == "B" else f"{amount:.1f} {unit}"
+    for unit, length in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if num_bytes >= length:
+            return f"{num_bytes / length:.1f} {unit}"
+    return f"{num_bytes} B"
 
 
 def number(value: float | None) -> str:

@@ -41,8 +41,8 @@ def train(
 ) -> int:
     """Create a run from a recipe and train it.
 
-    The run goes on where it was left with 'rlrun resume'.  Ctrl-C finishes what is needed, saves and
-    stops; a second one stops at once.
+    Ctrl-C finishes what is needed, saves and stops; a second one stops at once.  Either way
+    'rlrun resume' goes on where the run was left.
 
     Exit codes: 0 done, 75 stopped early, 130 stopped at once; the others are in 'rlrun --help'.
     """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlrun import errors
-from rlrun.cli import sentences, show
+from rlrun.cli import sentences, show, text
 from rlrun.cli.show import View
 from rlrun.errors import RlrunError, WorkerError
 from rlrun.runs import ledger
@@ -14,8 +14,16 @@ from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import SessionEnd
 from rlrun.runs.request import SessionRequest
 from rlrun.sessions import launch, state
-from rlrun.sessions.follow import CheckpointSaved, Event, Follower, Progress, Started, StepTaken
-from rlrun.sessions.follow import advance, follow  # isort: skip
+from rlrun.sessions.follow import (
+    CheckpointSaved,
+    Event,
+    Follower,
+    Progress,
+    Started,
+    StepTaken,
+    advance,
+    follow,
+)
 from rlrun.sessions.launch import Worker
 from rlrun.sessions.relay import Relay
 
@@ -52,9 +60,7 @@ def _attend(job: Job, relay: Relay) -> int:
     last_session = ledger.next_session(run) - 1
     worker = launch.start_worker(run, job.request, command=launch.WORKER_COMMAND)
     relay.attach(worker)
-    follower = Follower(
-        run, lambda start: start.session > last_session and start.pid == worker.pid
-    )
+    follower = Follower(run, lambda start: start.session > last_session and start.pid == worker.pid)
     with show.session_view(f"run '{run.name}'", job.num_groups) as view:
         progress = _watch(follower, worker, relay, view, run.name)
     exit_code = worker.wait()
@@ -66,9 +72,7 @@ def _attend(job: Job, relay: Relay) -> int:
     return _conclude(job, progress, progress.end, exit_code)
 
 
-def _watch(
-    follower: Follower, worker: Worker, relay: Relay, view: View, name: str
-) -> Progress:
+def _watch(follower: Follower, worker: Worker, relay: Relay, view: View, name: str) -> Progress:
     progress = Progress()
     num_signals_said = 0
     for events in follow(follower, lambda: worker.poll() is None):
@@ -84,13 +88,14 @@ def _watch(
 
 def tell(view: View, event: Event, progress: Progress, name: str) -> None:
     """Say what is to be said of an event, given the progress with it."""
+    max_steps = progress.start.max_steps if progress.start else None
     match event:
         case Started(start):
             for line in sentences.start_lines(start, name):
                 view.say(line)
         case StepTaken(record):
             if view.has_step_lines:
-                view.say(sentences.step_line(record, progress.start and progress.start.max_steps))
+                view.say(sentences.step_line(record, max_steps))
             if progress.num_zero_rewards == sentences.NUM_ZERO_REWARDS:
                 view.warn(sentences.ZERO_REWARD)
         case CheckpointSaved(step):
@@ -104,7 +109,7 @@ def _conclude(job: Job, progress: Progress, end: SessionEnd, exit_code: int) -> 
     if end.outcome == "failed":
         raise failure(end.exit_code, end.message)
     max_steps = progress.start.max_steps if progress.start else end.step
-    reward = f"{sentences.number(progress.rewards[-1])} " if progress.rewards else "-"
+    reward = f"{text.number(progress.rewards[-1])} " if progress.rewards else "-"
     reward += show.curve(progress.rewards)
     show.pairs(sentences.end_rows(job.run, end, max_steps, reward))
     commands = sentences.next_commands(job.run, state.look(job.run)[0], job.root)
@@ -129,10 +134,10 @@ def silent_death(
         how = f"was killed by {signal.Signals(-exit_code).name}"
         if -exit_code == signal.SIGKILL:
             how += " (out of memory?)"
-    way_out = f"'rlrun resume {run.name}' goes on from what is saved and journaled"
     return WorkerError(
-        f"the worker of run '{run.name}' {how} at step {progress.step} without saying why; its last "
-        f"words are in {run.worker_log}; {way_out}"
+        f"the worker of run '{run.name}' {how} at step {progress.step} without saying why; its "
+        f"last words are in {run.worker_log}; 'rlrun resume {run.name}' goes on from what is saved "
+        "and journaled"
     )
 
 
@@ -140,5 +145,5 @@ def last_words(path: Path, offset: int) -> list[str]:
     """Return the lines of the worker's log from `offset` on that are not empty."""
     with path.open("rb") as file:
         file.seek(offset)
-        text = file.read().decode(errors="replace")
-    return [line.strip() for line in text.splitlines() if line.strip()]
+        lines = file.read().decode(errors="replace").splitlines()
+    return [line.strip() for line in lines if line.strip()]

@@ -1,1 +1,1 @@
-"""What a run is asked to do: the schema, where each value came from, and what a resume may change."""
+"""What a run is asked to do: the schema, the origin of each value, what a resume may change."""

@@ -1,4 +1,4 @@
-"""The configuration of a run: a frozen tree that refuses unknown keys and never looks at the machine.
+"""The configuration of a run: a frozen tree, strict about keys, that never looks at the machine.
 
 Each setting stands in one place.  Periods are `every_...`, counts `num_...`, durations carry their
 unit.  `None` means "off" or "derived", and each such field says which.

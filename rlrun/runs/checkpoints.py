@@ -55,7 +55,7 @@ def list_steps(run: RunDir) -> list[int]:
 
 
 def newest_valid(run: RunDir, *, run_id: str, with_hashes: bool) -> tuple[Step | None, list[Step]]:
-    """Return the newest valid step, or None, and the invalid ones of ours passed over on the way."""
+    """Return the newest valid step, or None, and the invalid ones of ours that are newer."""
     passed: list[Step] = []
     for number in reversed(list_steps(run)):
         step = inspect(run, number, run_id=run_id, with_hashes=with_hashes)
@@ -96,8 +96,8 @@ def publish(
 ) -> None:
     """Write a checkpoint and acknowledge it: section 5 of docs/design.md, points 3 to 7.
 
-    `contents` maps relative paths, at most one folder deep, to bytes; `info` is the manifest without
-    its files.  A valid checkpoint of the same step is left as it is.
+    `contents` maps relative paths, at most one folder deep, to bytes; `info` is the manifest
+    without its files.  A valid checkpoint of the same step is left as it is.
     """
     check_space(run, sum(len(data) for data in contents.values()))
     unfinished = run.unfinished_step(step)

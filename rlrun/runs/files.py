@@ -1,4 +1,4 @@
-"""The file layer: every byte that reaches a run directory passes here, one named call at a time.
+"""The file layer: every byte on its way to a run directory, one named call at a time.
 
 A test can watch each call, or die in front of it (`watched`).  An operating system's refusal becomes
 a StorageError that names the path and the way out.  Nothing here knows what it writes.

@@ -1,7 +1,7 @@
 """Files of one JSON record a line: write, read, cut.  A torn last line is not an error.
 
-With `checked` lines each record carries the CRC-32 of its own text, so that a damaged line is told from
-a whole one; without, a line is whole if it parses.
+With `checked` lines each record carries the CRC-32 of its own text, so that a damaged line is told
+from a whole one; without, a line is whole if it parses.
 """
 
 import json

@@ -1,7 +1,7 @@
 """One writer: the lock of a run.
 
-The kernel's lock on `lock.json` is the truth on one host; its text says who, and its modification time is
-the heartbeat that other hosts go by.
+The kernel's lock on `lock.json` is the truth on one host; its text says who, and its modification
+time is the heartbeat that other hosts go by.
 """
 
 import fcntl

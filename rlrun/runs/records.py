@@ -1,6 +1,6 @@
 """The records of the rollout journal: groups, and the batches made of them.
 
-Written with `to_record`, read with `from_record`; a round trip returns an equal value, floats included.
+Written with `to_record`, read with `from_record`; a round trip returns an equal value, bit for bit.
 """
 
 from collections.abc import Mapping

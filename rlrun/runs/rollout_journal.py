@@ -1,7 +1,7 @@
 """The rollout journal of a run: finished groups and committed batches, in segments.
 
-A sealed segment `step_A-B` holds exactly the batches of steps A..B; the active one holds all that came
-after.  Recovery from step S needs the segments with B > S and the active one.
+A sealed segment `step_A-B` holds exactly the batches of steps A..B; the active one holds all that
+came after.  Recovery from step S needs the segments with B > S and the active one.
 """
 
 from dataclasses import dataclass, field
@@ -39,8 +39,8 @@ def sealed_segments(run: RunDir) -> list[tuple[int, int, Path]]:
 def recover(run: RunDir, step: int) -> Recovered:
     """Return what was journaled beyond `step`, leaving out a torn tail.
 
-    A batch stands in the result if it serves at least one step after `step`.  Raises DamagedError if a
-    segment between is missing or a line in the middle of one is bad.
+    A batch stands in the result if it serves at least one step after `step`.  Raises DamagedError
+    if a segment between is missing or a line in the middle of one is bad.
     """
     batches: dict[int, Record] = {}
     groups: dict[str, Record] = {}

@@ -20,8 +20,8 @@ _POLL_SECONDS = 0.1
 def request_stop(run: RunDir, *, at_once: bool, kill: Kill = os.kill) -> Owner:
     """Ask the session that holds a run to stop, and return whom was asked.
 
-    At once means a second signal: nothing more is finished or saved.  Raises NothingToDoError if nobody
-    holds the run, LockedError if the holder cannot be reached from here.
+    At once means a second signal: nothing more is finished or saved.  Raises NothingToDoError if
+    nobody holds the run, LockedError if the holder cannot be reached from here.
     """
     holder = lock.find_holder(run)
     if holder is None:

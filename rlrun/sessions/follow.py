@@ -191,7 +191,7 @@ def follow(
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[list[Event]]:
-    """Yield the events of each look, until one that was begun when the session's process was gone."""
+    """Yield the events of each look; the last look begins when the process is gone."""
     while True:
         was_alive = is_alive()
         yield follower.poll()

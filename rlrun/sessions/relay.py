@@ -49,7 +49,7 @@ class Relay:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _handle(self, signum: int, frame: FrameType | None) -> None:
+    def _handle(self, _signum: int, _frame: FrameType | None) -> None:
         self._send(self.num_signals)
         self.num_signals += 1
 

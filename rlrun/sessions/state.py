@@ -46,9 +46,9 @@ class RunSummary:
 def status(*, holder: Owner | None, lock_owner: Owner | None, last: Session | None) -> Status:
     """Return the status of a run.
 
-    `holder` is alive and has the lock; `lock_owner` is whom the lock file names, dead or alive; `last`
-    is the newest session of the ledger.  A session that ends well removes its lock file, so a dead
-    owner that the ledger does not know was killed before it could write its start.
+    `holder` is alive and has the lock; `lock_owner` is whom the lock file names, dead or alive;
+    `last` is the newest session of the ledger.  A session that ends well removes its lock file, so
+    a dead owner that the ledger does not know was killed before it could write its start.
     """
     if holder is not None:
         return "running"
@@ -92,8 +92,8 @@ def summarise(run: RunDir) -> RunSummary:
         checkpoint_step=steps[-1] if steps else None,
         last_active=store.last_active(run),
         num_sessions=len(sessions),
-        host=holder and holder.host,
-        pid=holder and holder.pid,
+        host=holder.host if holder else None,
+        pid=holder.pid if holder else None,
         problem=problem,
     )
 

@@ -26,8 +26,8 @@ def offset_of_last_lines(path: Path, count: int) -> int:
 class Tail:
     """The lines of a file from some place on, as they come.
 
-    A file that is not there yet has none; one that was cut is followed from its new end, one that was
-    replaced from its beginning.  A line counts when its newline is there.
+    A file that is not there yet has none; one that was cut is followed from its new end, one that
+    was replaced from its beginning.  A line counts when its newline is there.
     """
 
     def __init__(self, path: Path, *, num_last_lines: int | None = None) -> None:

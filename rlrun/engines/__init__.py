@@ -1,0 +1,1 @@
+"""What generates: the protocol that evaluation and rollouts share."""

@@ -1,0 +1,1 @@
+"""The model that is trained: base weights and adapters, optimizer and schedule, and their bytes."""

@@ -1,0 +1,45 @@
+"""Deterministic settings: made before the backend starts, and checked afterwards."""
+
+import os
+from typing import Any
+
+import torch
+
+from rlrun.errors import WorkerError
+
+_CUBLAS_WORKSPACE = ":4096:8"
+_CUBLAS_KEY = "CUBLAS_WORKSPACE_CONFIG"
+
+
+def prepare_environment(environ: dict[str, str] | os._Environ[str] = os.environ) -> None:
+    """Set what a backend reads only once, when it starts; WorkerError if it has started."""
+    if torch.cuda.is_initialized():
+        raise WorkerError("CUDA was started before the deterministic settings; this is a defect")
+    environ[_CUBLAS_KEY] = _CUBLAS_WORKSPACE
+    environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def apply(*, deterministic: bool, num_threads: int) -> None:
+    """Set torch's switches for this process."""
+    torch.set_num_threads(num_threads)
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cuda.matmul.allow_tf32 = not deterministic
+    torch.backends.cudnn.allow_tf32 = not deterministic
+
+
+def check(*, deterministic: bool, num_threads: int) -> dict[str, Any]:
+    """Return the settings in force, for the fingerprint; WorkerError if they are not as asked."""
+    in_force = {
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "num_threads": torch.get_num_threads(),
+        "cublas_workspace": os.environ.get(_CUBLAS_KEY) if torch.cuda.is_available() else None,
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
+    }
+    if in_force["deterministic"] != deterministic or in_force["num_threads"] != num_threads:
+        raise WorkerError(
+            f"torch runs with {in_force}, not with deterministic={deterministic} and "
+            f"num_threads={num_threads} as asked; something else in this process changed it"
+        )
+    return in_force

@@ -1,0 +1,1 @@
+"""From prompts to groups: the in-process sampler, and collecting what it finishes."""

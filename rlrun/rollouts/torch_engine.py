@@ -1,0 +1,213 @@
+"""The in-process engine: completions from the policy itself, each independent of its batch.
+
+Every forward pass has one of two shapes, filled or not: [prefill rows, chunk] for prompts and [R, 1] to
+decode; attention is over all L slots of the cache.  A row's tokens sit at slots 0, 1, 2, ... of its own.  So
+a row is computed by the same instructions whoever its neighbours are (section 8 of docs/design.md).
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from rlrun.engines.protocol import Interrupted, SampleRequest
+from rlrun.rollouts.draw import draw_tokens
+from rlrun.rollouts.row_cache import RowCache
+from rlrun.seeds import uniforms
+from rlrun.types import Completion, FinishReason, Sampling
+
+_CHUNK_TOKENS = 64
+_PREFILL_TOKENS = 256
+_MIN_ROWS = 4  # fewer rows take other kernels, with other roundings
+
+
+@dataclass(slots=True)
+class _Active:
+    """A completion being decoded."""
+
+    index: int
+    request: SampleRequest
+    draws: list[float]  # uniforms, one a position
+    next_input: int
+    position: int  # the slot where next_input goes
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+
+
+class _Prompts:
+    """Prompts in the order of the requests, entered into a cache a few at a time."""
+
+    def __init__(self, engine: "TorchEngine", requests: Sequence[SampleRequest]) -> None:
+        self._engine = engine
+        self._waiting = deque(dict.fromkeys(request.prompt_token_ids for request in requests))
+        self._rows: dict[tuple[int, ...], int] = {}
+        self._cache = RowCache(engine.prefill_rows, engine.num_slots)
+
+    def copy_to(self, cache: RowCache, admitted: list[tuple[int, SampleRequest]]) -> None:
+        """Copy the prompts of newly admitted (row, request) into their rows."""
+        while admitted:
+            ready = [pair for pair in admitted if pair[1].prompt_token_ids in self._rows]
+            pairs = [(self._rows[request.prompt_token_ids], row) for row, request in ready]
+            if pairs:
+                cache.copy_rows(self._cache, pairs, self._engine.prompt_slots)
+            admitted = [pair for pair in admitted if pair not in ready]
+            if admitted:
+                self._enter_next()
+
+    def _enter_next(self) -> None:
+        count = min(self._engine.prefill_rows, len(self._waiting))
+        prompts = [self._waiting.popleft() for _ in range(count)]
+        self._rows = {prompt: row for row, prompt in enumerate(prompts)}
+        self._engine.enter(prompts, self._cache)
+
+
+class TorchEngine:
+    """Completes prompts with a transformers model in this process."""
+
+    is_pure = True
+
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401 - a transformers or peft model, untyped upstream
+        tokenizer: Any,  # noqa: ANN401
+        *,
+        stop_ids: frozenset[int],
+        num_rows: int,
+        max_prompt_tokens: int,
+        max_completion_tokens: int,
+    ) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._stop_ids = stop_ids
+        self.num_rows = max(num_rows, _MIN_ROWS)
+        self.chunk = min(_CHUNK_TOKENS, _round_up(max_prompt_tokens, 8))
+        self.prompt_slots = _round_up(max_prompt_tokens, self.chunk)
+        self.num_slots = _round_up(self.prompt_slots + max_completion_tokens, 8)
+        self.prefill_rows = max(_MIN_ROWS, min(self.num_rows, _PREFILL_TOKENS // self.chunk))
+        self._device = next(model.parameters()).device
+        self._dtype = next(model.parameters()).dtype
+
+    @torch.inference_mode()
+    def generate(
+        self, requests: Sequence[SampleRequest], should_stop: Callable[[], bool]
+    ) -> Iterator[tuple[int, Completion]]:
+        """Yield (index, completion) as completions finish; rows that free up take the next request.
+
+        All requests share one `sampling`.  Raises Interrupted when told to stop, within a token.
+        """
+        self._model.eval()
+        waiting = deque(enumerate(requests))
+        rows: list[_Active | None] = [None] * self.num_rows
+        cache = RowCache(self.num_rows, self.num_slots)
+        prompts = _Prompts(self, requests)
+        while True:
+            self._admit(waiting, rows, cache, prompts)
+            if not any(rows):
+                return
+            if should_stop():
+                raise Interrupted
+            yield from self._decode(rows, cache)
+
+    def _admit(
+        self,
+        waiting: deque[tuple[int, SampleRequest]],
+        rows: list[_Active | None],
+        cache: RowCache,
+        prompts: _Prompts,
+    ) -> None:
+        admitted: list[tuple[int, SampleRequest]] = []
+        for row, active in enumerate(rows):
+            if active is None and waiting:
+                index, request = waiting.popleft()
+                rows[row] = _start(index, request)
+                admitted.append((row, request))
+        prompts.copy_to(cache, admitted)
+
+    def enter(self, prompts: Sequence[tuple[int, ...]], cache: RowCache) -> None:
+        """Enter all but the last token of each prompt into the cache, row by row."""
+        longest = max(len(prompt) for prompt in prompts) - 1
+        tokens = torch.zeros((self.prefill_rows, self.prompt_slots), dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            tokens[row, : len(prompt) - 1] = torch.tensor(prompt[:-1])
+        for start in range(0, longest, self.chunk):
+            positions = torch.arange(start, start + self.chunk)  # [C]
+            cache.enter_chunk(start, self.chunk)
+            self._forward(
+                tokens[:, start : start + self.chunk],
+                positions.expand(self.prefill_rows, -1),
+                positions[None, :, None],
+                cache,
+            )
+
+    def _forward(
+        self,
+        tokens: torch.Tensor,  # [B, C]
+        position_ids: torch.Tensor,  # [B, C]
+        last_visible: torch.Tensor,  # [B or 1, C, 1] the last slot that a token may look at
+        cache: RowCache,
+    ) -> torch.Tensor:
+        """Return the logits at the last position, [B, V]."""
+        slots = torch.arange(self.num_slots)  # [L]
+        hidden = slots[None, None, :] > last_visible  # [B or 1, C, L]
+        mask = torch.zeros(hidden.shape, dtype=self._dtype).masked_fill_(hidden, float("-inf"))
+        output = self._model(
+            input_ids=tokens.to(self._device),
+            position_ids=position_ids.to(self._device),
+            attention_mask=mask[:, None].to(self._device),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return output.logits[:, -1]
+
+    def _decode(self, rows: list[_Active | None], cache: RowCache) -> list[tuple[int, Completion]]:
+        """Draw one token in every row; return what finished, and free its rows."""
+        sampling = next(active for active in rows if active).request.sampling
+        tokens = torch.tensor([[active.next_input if active else 0] for active in rows])
+        slots = torch.tensor([active.position if active else 0 for active in rows])  # [R]
+        draws = [active.draws[len(active.tokens)] if active else 0.5 for active in rows]
+        cache.enter_tokens(slots.to(self._device))
+        logits = self._forward(tokens, slots[:, None], slots[:, None, None], cache)  # [R, V]
+        chances = torch.tensor(draws, dtype=torch.float64).to(self._device)  # [R]
+        drawn, logprobs = draw_tokens(logits, chances, sampling)
+        finished = []
+        for row, (token, logprob) in enumerate(zip(drawn.tolist(), logprobs.tolist(), strict=True)):
+            active = rows[row]
+            if active is None:
+                continue
+            reason = self._advance(active, token, logprob, sampling)
+            if reason is not None:
+                finished.append((active.index, self._complete(active, reason)))
+                rows[row] = None
+        return finished
+
+    def _advance(
+        self, active: _Active, token: int, logprob: float, sampling: Sampling
+    ) -> FinishReason | None:
+        active.tokens.append(token)
+        active.logprobs.append(logprob)
+        active.next_input = token
+        active.position += 1
+        if token in self._stop_ids:
+            return "stop"
+        return "length" if len(active.tokens) == sampling.max_completion_tokens else None
+
+    def _complete(self, active: _Active, reason: FinishReason) -> Completion:
+        text = self._tokenizer.decode(active.tokens, skip_special_tokens=True)
+        return Completion(tuple(active.tokens), text, tuple(active.logprobs), reason)
+
+
+def _start(index: int, request: SampleRequest) -> _Active:
+    key = request.key
+    draws = uniforms(
+        key.run_seed, "sample", key.step, key.prompt_id, key.sample,
+        count=request.sampling.max_completion_tokens,
+    )  # fmt: skip
+    prompt = request.prompt_token_ids
+    return _Active(index, request, draws, next_input=prompt[-1], position=len(prompt) - 1)
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
