@@ -26,7 +26,7 @@ class SampleRequest:
     key: SampleKey
 
 
-class Interrupted(Exception):  # noqa: N818 - an event, not a mistake
+class Interrupted(Exception):
     """Generation was asked to stop; what had finished was yielded before."""
 
 

@@ -5,6 +5,7 @@ B rows, K positions.  All log-probabilities are at the sampling temperature and 
 
 import math
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 
@@ -17,6 +18,16 @@ class ClipRange:
 
     low: float
     high: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """What several policies say of the same tokens; values outside the completions mean nothing."""
+
+    policy: torch.Tensor  # [B, K] with gradient
+    window: torch.Tensor  # [B, K]
+    sampler: torch.Tensor  # [B, K]
+    reference: torch.Tensor | None  # [B, K]; None: no KL term
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +52,7 @@ class TokenSums:
     def plus(self, other: "TokenSums") -> "TokenSums":
         """Return the sums over both."""
         reducers = {"ratio_min": min, "ratio_max": max, "mismatch_max": max}
-        merged = {
+        merged: dict[str, Any] = {
             f.name: reducers.get(f.name, _add)(getattr(self, f.name), getattr(other, f.name))
             for f in fields(self)
         }
@@ -81,9 +92,7 @@ def _ratio(policy_logprobs: torch.Tensor, window_logprobs: torch.Tensor) -> torc
 
 
 def grpo_loss(
-    policy_logprobs: torch.Tensor,  # [B, K] with gradient
-    window_logprobs: torch.Tensor,  # [B, K]
-    reference_logprobs: torch.Tensor | None,  # [B, K]; None: no KL term
+    logprobs: TokenLogprobs,
     advantages: torch.Tensor,  # [B]
     loss_mask: torch.Tensor,  # [B, K] bool
     *,
@@ -96,20 +105,17 @@ def grpo_loss(
     The shares of all micro-batches add up to the step's loss, for `denominator` is the step's: the
     number of its completion tokens that carry loss.
     """
-    per_token = token_losses(policy_logprobs, window_logprobs, advantages, clip)  # [B, K]
-    if reference_logprobs is not None:
-        per_token = per_token + kl_weight * k3(reference_logprobs - policy_logprobs)
+    per_token = token_losses(logprobs.policy, logprobs.window, advantages, clip)  # [B, K]
+    if logprobs.reference is not None:
+        per_token = per_token + kl_weight * k3(logprobs.reference - logprobs.policy)
     return torch.where(loss_mask, per_token, 0.0).sum() / denominator
 
 
 @torch.no_grad()
 def token_sums(
     loss: torch.Tensor,  # scalar
-    policy_logprobs: torch.Tensor,  # [B, K]
+    logprobs: TokenLogprobs,
     entropy: torch.Tensor,  # [B, K]
-    window_logprobs: torch.Tensor,  # [B, K]
-    reference_logprobs: torch.Tensor | None,  # [B, K]
-    sampler_logprobs: torch.Tensor,  # [B, K]
     advantages: torch.Tensor,  # [B]
     loss_mask: torch.Tensor,  # [B, K] bool
     clip: ClipRange,
@@ -117,14 +123,14 @@ def token_sums(
     """Return the sums of a micro-batch over its tokens that carry loss."""
     if not bool(loss_mask.any()):
         return TokenSums(loss=loss.item())
-    policy = policy_logprobs[loss_mask].double()  # [N]
-    ratio = _ratio(policy, window_logprobs[loss_mask].double())  # [N]
+    policy = logprobs.policy[loss_mask].double()  # [N]
+    ratio = _ratio(policy, logprobs.window[loss_mask].double())  # [N]
     signs = advantages[:, None].expand_as(loss_mask)[loss_mask]  # [N]
-    mismatch = policy - sampler_logprobs[loss_mask].double()  # [N]
+    mismatch = policy - logprobs.sampler[loss_mask].double()  # [N]
     weight = mismatch.clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO).exp()  # [N]
     kl = 0.0
-    if reference_logprobs is not None:
-        kl = k3(reference_logprobs[loss_mask].double() - policy).sum().item()
+    if logprobs.reference is not None:
+        kl = k3(logprobs.reference[loss_mask].double() - policy).sum().item()
     return TokenSums(
         loss=loss.item(),
         tokens=policy.numel(),

@@ -19,7 +19,7 @@ def attend(
     key: torch.Tensor,  # [B, H_kv, L, D]
     value: torch.Tensor,  # [B, H_kv, L, D]
     attention_mask: torch.Tensor | None,  # [B or 1, 1, Q, L] additive; None: causal
-    **options: Any,  # noqa: ANN401 - transformers' calling convention
+    **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """Return (output [B, Q, H, D], None), in transformers' calling convention."""
     if attention_mask is None:

@@ -35,8 +35,8 @@ class Policy:
 
     def __init__(
         self,
-        model: Any,  # noqa: ANN401 - PreTrainedModel or PeftModel, untyped upstream
-        tokenizer: Any,  # noqa: ANN401
+        model: Any,
+        tokenizer: Any,
         source: ModelSource,
         *,
         has_reference_copy: bool,
@@ -139,7 +139,7 @@ def build_policy(
     return Policy(model, tokenizer, source, has_reference_copy=True) if has_copy else policy
 
 
-def _load_model(source: ModelSource, dtype: torch.dtype) -> Any:  # noqa: ANN401
+def _load_model(source: ModelSource, dtype: torch.dtype) -> Any:
     if source.gguf_file is None:
         return AutoModelForCausalLM.from_pretrained(
             source.folder, dtype=dtype, attn_implementation=attention.NAME
@@ -159,11 +159,11 @@ def _load_model(source: ModelSource, dtype: torch.dtype) -> Any:  # noqa: ANN401
 
 
 def _add_adapter(
-    model: Any,  # noqa: ANN401
+    model: Any,
     lora: LoraConfig,
     source: ModelSource,
     run_seed: int,
-) -> Any:  # noqa: ANN401
+) -> Any:
     config = PeftLoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,

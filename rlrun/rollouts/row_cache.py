@@ -39,8 +39,8 @@ class RowCache:
         keys: torch.Tensor,  # [R, H_kv, C, D]
         values: torch.Tensor,  # [R, H_kv, C, D]
         layer: int,
-        *_: Any,  # noqa: ANN401 - transformers' calling convention
-        **__: Any,  # noqa: ANN401
+        *_: Any,
+        **__: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Store a layer's new keys and values; return all of that layer's, [R, H_kv, L, D]."""
         if layer == len(self._keys):

@@ -37,28 +37,30 @@ class _Active:
 
 
 class _Prompts:
-    """Prompts in the order of the requests, entered into a cache a few at a time."""
+    """Prompts entered into a cache a few at a time: those needed now, then the next in line."""
 
     def __init__(self, engine: "TorchEngine", requests: Sequence[SampleRequest]) -> None:
         self._engine = engine
-        self._waiting = deque(dict.fromkeys(request.prompt_token_ids for request in requests))
+        self._waiting = dict.fromkeys(request.prompt_token_ids for request in requests)
         self._rows: dict[tuple[int, ...], int] = {}
         self._cache = RowCache(engine.prefill_rows, engine.num_slots)
 
-    def copy_to(self, cache: RowCache, admitted: list[tuple[int, SampleRequest]]) -> None:
+    def copy_to(self, cache: RowCache, admitted: Sequence[tuple[int, SampleRequest]]) -> None:
         """Copy the prompts of newly admitted (row, request) into their rows."""
-        while admitted:
-            ready = [pair for pair in admitted if pair[1].prompt_token_ids in self._rows]
-            pairs = [(self._rows[request.prompt_token_ids], row) for row, request in ready]
+        wanted = [(row, request.prompt_token_ids) for row, request in admitted]
+        while wanted:
+            pairs = [(self._rows[prompt], row) for row, prompt in wanted if prompt in self._rows]
             if pairs:
                 cache.copy_rows(self._cache, pairs, self._engine.prompt_slots)
-            admitted = [pair for pair in admitted if pair not in ready]
-            if admitted:
-                self._enter_next()
+            wanted = [(row, prompt) for row, prompt in wanted if prompt not in self._rows]
+            if wanted:
+                self._enter([prompt for _, prompt in wanted])
 
-    def _enter_next(self) -> None:
-        count = min(self._engine.prefill_rows, len(self._waiting))
-        prompts = [self._waiting.popleft() for _ in range(count)]
+    def _enter(self, needed: Sequence[tuple[int, ...]]) -> None:
+        in_order = dict.fromkeys([*needed, *self._waiting])
+        prompts = list(in_order)[: self._engine.prefill_rows]
+        for prompt in prompts:
+            self._waiting.pop(prompt, None)
         self._rows = {prompt: row for row, prompt in enumerate(prompts)}
         self._engine.enter(prompts, self._cache)
 
@@ -70,8 +72,8 @@ class TorchEngine:
 
     def __init__(
         self,
-        model: Any,  # noqa: ANN401 - a transformers or peft model, untyped upstream
-        tokenizer: Any,  # noqa: ANN401
+        model: Any,
+        tokenizer: Any,
         *,
         stop_ids: frozenset[int],
         num_rows: int,

@@ -1,6 +1,7 @@
 """The sessions of a run: who worked on it, from where to where, and how it ended.
 
-Each session appends a `start` and an `end`; one without an `end` was killed.
+Each session appends an `open` when it holds the lock, a `start` when it is ready to train, and an `end`;
+one without an `end` was killed.
 """
 
 from collections.abc import Mapping
@@ -16,13 +17,21 @@ Promise = Literal["bitwise", "replay-exact", "best effort"]
 
 
 @dataclass(frozen=True, slots=True)
+class SessionOpening:
+    """A process took the lock and is about to load what it needs."""
+
+    session: int
+    opened: str  # ISO 8601, UTC
+    host: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
 class SessionStart:
-    """A session begins: the lock is taken, the state to go on from is chosen."""
+    """A session is ready: the state to go on from is chosen and loaded."""
 
     session: int
     started: str  # ISO 8601, UTC
-    host: str
-    pid: int
     device: str
     from_step: int  # the checkpoint; 0: none
     frontier: int  # the last step that had been taken before, in this or an earlier session
@@ -32,7 +41,7 @@ class SessionStart:
     differences: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()  # of the configuration, as sentences
     notes: tuple[str, ...] = ()  # what was found and mended at the start
-    versions: Mapping[str, str] = field(default_factory=dict)
+    fingerprint: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +64,18 @@ class SessionEnd:
 class Session:
     """One session as the ledger tells it."""
 
-    start: SessionStart
+    opening: SessionOpening
+    start: SessionStart | None
     end: SessionEnd | None
 
 
+def append_opening(run: RunDir, opening: SessionOpening) -> None:
+    """Record that a session holds the lock; durable when this returns."""
+    _append(run, {"event": "open", **asdict(opening)})
+
+
 def append_start(run: RunDir, start: SessionStart) -> None:
-    """Record that a session began; durable when this returns."""
+    """Record that a session is ready; durable when this returns."""
     _append(run, {"event": "start", **asdict(start)})
 
 
@@ -83,22 +98,26 @@ def _append(run: RunDir, record: Mapping[str, Any]) -> None:
 
 def read(run: RunDir) -> list[Session]:
     """Return all sessions, oldest first."""
+    openings: dict[int, SessionOpening] = {}
     starts: dict[int, SessionStart] = {}
     ends: dict[int, SessionEnd] = {}
     for record in jsonl.read(run.sessions):
         fields: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
         }
-        event = fields.pop("event")
-        if event == "start":
-            start = SessionStart(**fields)
-            starts[start.session] = start
+        event, number = fields.pop("event"), fields["session"]
+        if event == "open":
+            openings[number] = SessionOpening(**fields)
+        elif event == "start":
+            starts[number] = SessionStart(**fields)
         else:
-            end = SessionEnd(**fields)
-            ends[end.session] = end
-    return [Session(start, ends.get(number)) for number, start in sorted(starts.items())]
+            ends[number] = SessionEnd(**fields)
+    return [
+        Session(opening, starts.get(number), ends.get(number))
+        for number, opening in sorted(openings.items())
+    ]
 
 
 def next_session(run: RunDir) -> int:
     """Return the number of the next session, from 1."""
-    return 1 + max((session.start.session for session in read(run)), default=0)
+    return 1 + max((session.opening.session for session in read(run)), default=0)

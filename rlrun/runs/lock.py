@@ -89,21 +89,23 @@ def refuse(run: RunDir, owner: Owner) -> LockedError:
 class Lock:
     """The lock of a run, held from construction to `release`.
 
-    Raises LockedError if a living process holds it.
+    `number` is asked for the session's number once the lock is held.  Raises LockedError if a living
+    process holds it.
     """
 
     def __init__(
         self,
         run: RunDir,
-        session: int,
+        number: Callable[[], int],
         *,
         now: Callable[[], float] = time.time,
         heartbeat_seconds: float | None = HEARTBEAT_SECONDS,
     ) -> None:
         self._run = run
         self._descriptor = self._acquire(now)
+        self.owner = this_process(number())
         files.replace_contents(
-            self._descriptor, run.lock, canonical.pretty(asdict(this_process(session))).encode()
+            self._descriptor, run.lock, canonical.pretty(asdict(self.owner)).encode()
         )
         self._released = threading.Event()
         self._heart: threading.Thread | None = None

@@ -1,0 +1,153 @@
+"""The training state: a copy of it, its bytes, a checkpoint of them, and the way back.
+
+Taking the copy stops training; writing it does not have to (`Saver`).
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from rlrun.errors import DamagedError
+from rlrun.policy import saved_form
+from rlrun.policy.model import Policy
+from rlrun.runs import checkpoints, manifest
+from rlrun.runs.checkpoints import Step
+from rlrun.runs.layout import RunDir
+
+OPTIMIZER_FILE = "optimizer.pt"
+SCHEDULER_FILE = "scheduler.pt"
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """Everything that an update changes."""
+
+    policy: Policy
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LambdaLR
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A copy of the training state at a step, in host memory."""
+
+    step: int
+    weights_file: str
+    weights: Mapping[str, torch.Tensor]
+    static_files: Mapping[str, bytes]
+    optimizer: Mapping[str, Any]
+    scheduler: Mapping[str, Any]
+    info: Mapping[str, Any]  # the manifest without its files
+
+
+def take_snapshot(
+    learner: Learner, static_files: Mapping[str, bytes], step: int, info: Mapping[str, Any]
+) -> Snapshot:
+    """Return a copy that training no longer touches."""
+    weights = learner.policy.parameters()
+    return Snapshot(
+        step=step,
+        weights_file=saved_form.weights_name(learner.policy),
+        weights={name: _to_host(param) for name, param in weights.items()},
+        static_files=static_files,
+        optimizer=_copied(learner.optimizer.state_dict()),
+        scheduler=_copied(learner.scheduler.state_dict()),
+        info=info,
+    )
+
+
+def _to_host(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().to("cpu", copy=True).contiguous()
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return _to_host(value)
+    if isinstance(value, dict):
+        return {key: _copied(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(inner) for inner in value)
+    return value
+
+
+def to_files(snapshot: Snapshot) -> dict[str, bytes | memoryview]:
+    """Return the checkpoint's files but the manifest."""
+    return {
+        **{f"model/{name}": data for name, data in snapshot.static_files.items()},
+        f"model/{snapshot.weights_file}": saved_form.tensors_to_bytes(snapshot.weights),
+        OPTIMIZER_FILE: saved_form.state_to_bytes(snapshot.optimizer),
+        SCHEDULER_FILE: saved_form.state_to_bytes(snapshot.scheduler),
+    }
+
+
+def load(learner: Learner, step: Step) -> None:
+    """Put a verified checkpoint's state into the learner, and prove that it is there.
+
+    Raises DamagedError if a file is missing, does not fit, or comes back with other bits.
+    """
+    if step.manifest is None:
+        raise DamagedError(f"{step.path} does not verify: {step.problem}")
+    entries = step.manifest["files"]
+    weights_file = f"model/{saved_form.weights_name(learner.policy)}"
+    for name in (weights_file, OPTIMIZER_FILE, SCHEDULER_FILE):
+        if name not in entries:
+            raise DamagedError(
+                f"{step.path} has no {name}, so it cannot be continued; start a new run from its "
+                "model/ with '--set model.initial_adapter=...'"
+            )
+    weights = saved_form.bytes_to_tensors((step.path / weights_file).read_bytes())
+    learner.policy.load_state(weights, str(step.path / weights_file))
+    for file, target in ((OPTIMIZER_FILE, learner.optimizer), (SCHEDULER_FILE, learner.scheduler)):
+        state = saved_form.bytes_to_state((step.path / file).read_bytes())
+        if isinstance(target, torch.optim.Optimizer):
+            target.load_state_dict(state)
+        else:
+            target.load_state_dict(state)
+    _prove(learner, step, (weights_file, OPTIMIZER_FILE, SCHEDULER_FILE))
+
+
+def _prove(learner: Learner, step: Step, names: tuple[str, ...]) -> None:
+    """Write the state again, in memory, and compare it with what was read."""
+    entries = (step.manifest or {})["files"]
+    written = to_files(take_snapshot(learner, {}, step.step, {}))
+    for name in names:
+        if manifest.describe_bytes(written[name]) != entries[name]:
+            raise DamagedError(
+                f"{step.path / name} came back with other bits than were saved; the libraries that "
+                "read it differ from those that wrote it; install the versions in training_info.json"
+            )
+
+
+class Saver:
+    """Publishes snapshots, one at a time, in the background if asked."""
+
+    def __init__(
+        self, run: RunDir, *, background: bool, on_published: Callable[[int, float], None]
+    ) -> None:
+        self._run = run
+        self._on_published = on_published
+        self._executor = ThreadPoolExecutor(1, "saver") if background else None
+        self._pending: Future[None] | None = None
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Publish a snapshot; waits for the one before it, and raises what went wrong with that."""
+        self.wait()
+        if self._executor is None:
+            self._publish(snapshot)
+        else:
+            self._pending = self._executor.submit(self._publish, snapshot)
+
+    def wait(self) -> None:
+        """Return when nothing is being written; raises what went wrong with the last save."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
+
+    def _publish(self, snapshot: Snapshot) -> None:
+        started = time.monotonic()
+        checkpoints.publish(self._run, snapshot.step, to_files(snapshot), snapshot.info)
+        self._on_published(snapshot.step, time.monotonic() - started)

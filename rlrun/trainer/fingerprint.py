@@ -1,0 +1,104 @@
+"""What decides the bits of a run, and what is promised when some of it changed."""
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from rlrun import __version__
+from rlrun.engines.protocol import Engine
+from rlrun.errors import InexactError
+from rlrun.policy.source import ModelSource
+from rlrun.runs import canonical
+from rlrun.runs.ledger import Promise
+from rlrun.types import EncodedPrompt
+
+_IDENTITY_KEYS = ("base_model", "tokenizer", "prompts", "reward_code", "initial_adapter")
+"""What the run is about: another one of these is another run, not another machine."""
+
+
+def machine_fingerprint(device: torch.device, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return versions, device and deterministic settings."""
+    is_cuda = device.type == "cuda"
+    return {
+        "rlrun": __version__,
+        "torch": torch.__version__,
+        "transformers": version("transformers"),
+        "peft": version("peft"),
+        "device": torch.cuda.get_device_name(device) if is_cuda else "cpu",
+        "driver": f"cuda {torch.version.cuda}" if is_cuda else None,
+        "machine": platform.machine(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        **settings,
+    }
+
+
+def identity_fingerprint(
+    source: ModelSource,
+    prompts: Sequence[EncodedPrompt],
+    reward_code: str,
+    initial_adapter: bytes | None,
+) -> dict[str, Any]:
+    """Return the hashes of model, tokenizer, prompts and reward."""
+    digest = hashlib.sha256()
+    for prompt in prompts:
+        record = {"id": prompt.prompt.id, "answer": prompt.prompt.answer}
+        digest.update(canonical.dumps({**record, "tokens": prompt.token_ids}).encode())
+    return {
+        "base_model": source.weights_hash(),
+        "tokenizer": source.tokenizer_hash(),
+        "prompts": digest.hexdigest(),
+        "reward_code": reward_code,
+        "initial_adapter": initial_adapter and hashlib.sha256(initial_adapter).hexdigest(),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a session promises, and why not more."""
+
+    promise: Promise
+    differences: tuple[str, ...]
+
+
+def compare(
+    before: Mapping[str, Any] | None,
+    now: Mapping[str, Any],
+    changes: Sequence[str],
+    engine: Engine,
+    *,
+    allow_inexact: bool,
+) -> Verdict:
+    """Return what a session that finds the fingerprint `before` and has `now` promises.
+
+    `changes` are changed settings that enter an update.  Raises InexactError if the run is about
+    something else now and `allow_inexact` is not given.
+    """
+    keys = sorted(set(before or {}) | set(now)) if before is not None else []
+    odd = [key for key in keys if (before or {}).get(key) != now.get(key)]
+    sentences = [
+        f"{key}: {_short((before or {}).get(key))} -> {_short(now.get(key))}" for key in odd
+    ]
+    refused = [
+        sentence for key, sentence in zip(odd, sentences, strict=True) if key in _IDENTITY_KEYS
+    ]
+    if refused and not allow_inexact:
+        raise InexactError(
+            f"this run was made with something else ({'; '.join(refused)}); give the same again, or "
+            "continue without the promise of exactness with --allow-inexact"
+        )
+    differences = (*changes, *sentences)
+    if not now["deterministic"]:
+        differences = (*differences, "train.deterministic is off")
+    if differences:
+        return Verdict("best effort", differences)
+    return Verdict("bitwise" if engine.is_pure else "replay-exact", ())
+
+
+def _short(value: object) -> str:
+    text = "none" if value is None else str(value)
+    return f"{text[:12]}..." if len(text) == 64 else text

@@ -1,0 +1,95 @@
+"""From a run as some session left it, to one checkpoint and logs that end there."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rlrun.errors import UsageError
+from rlrun.runs import checkpoints, files, jsonl, rollout_journal
+from rlrun.runs.checkpoints import Step
+from rlrun.runs.layout import RunDir
+from rlrun.runs.manifest import Manifest
+from rlrun.runs.rollout_journal import Recovered
+
+
+@dataclass(frozen=True, slots=True)
+class StartingPoint:
+    """Where a session begins."""
+
+    checkpoint: Step | None  # None: step 0
+    recovered: Recovered
+    frontier: int  # the last step that was taken before, as far as the disk tells
+    notes: tuple[str, ...]
+
+    @property
+    def step(self) -> int:
+        """The step of the checkpoint."""
+        return self.checkpoint.step if self.checkpoint else 0
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The checkpoint's manifest."""
+        return self.checkpoint.manifest if self.checkpoint else None
+
+
+def find_starting_point(run: RunDir, *, run_id: str, from_step: int | None) -> StartingPoint:
+    """Return where to begin; changes nothing.
+
+    Raises RunNotFoundError, DamagedError or UsageError if `from_step` is not the newest valid step.
+    """
+    newest, passed = checkpoints.newest_valid(run, run_id=run_id, with_hashes=True)
+    if from_step is not None:
+        wanted = checkpoints.require(run, from_step, run_id=run_id)
+        if newest is not None and newest.step > wanted.step:
+            raise UsageError(
+                f"step {wanted.step} of run '{run.name}' is not the newest: step {newest.step} is; "
+                "continue with '--from latest', or start a new run from it with "
+                f"'rlrun train --set model.initial_adapter={wanted.path / 'model'}'"
+            )
+    notes = [
+        f"step {step.step} does not verify ({step.problem}); it is left alone" for step in passed
+    ]
+    step = newest.step if newest else 0
+    recovered = rollout_journal.recover(run, step)
+    if passed and newest:
+        notes.append(f"continuing from step {step}")
+    return StartingPoint(newest, recovered, _frontier(run, step, recovered), tuple(notes))
+
+
+def _frontier(run: RunDir, step: int, recovered: Recovered) -> int:
+    """Return the last step that was taken: a batch is committed only when its elders are used up."""
+    last = jsonl.read_last(run.train_log)
+    logged = int(last["step"]) if last else 0
+    committed = max(recovered.batches, default=1) - 1
+    return max(step, logged, committed)
+
+
+def tidy(run: RunDir, session: int, step: int) -> None:
+    """Remove a dead session's leftovers and make logs and link end at `step`."""
+    checkpoints.remove_leftovers(run)
+    for name in ("train_log", "ratios"):
+        _cut_after(run, name, session, step)
+    checkpoints.repair_link(run, step or None)
+
+
+def _cut_after(run: RunDir, name: str, session: int, step: int) -> None:
+    """Cut a log behind the last record up to `step`, keeping the tail under `abandoned/` first."""
+    path = getattr(run, name)
+    if not path.exists():
+        return
+    keep = max(
+        (line.end for line in jsonl.read_lines(path, checked=False) if _step_of(line) <= step),
+        default=0,
+    )
+    size = path.stat().st_size
+    if keep == size:
+        return
+    folder = run.abandoned(session)
+    files.ensure_dir(folder)
+    with path.open("rb") as file:
+        file.seek(keep)
+        files.replace(folder / path.name, file.read())
+    files.truncate(path, keep)
+
+
+def _step_of(line: jsonl.Line) -> Any:
+    return line.record["step"]

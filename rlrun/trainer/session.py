@@ -1,0 +1,229 @@
+"""One session at work: where it stands, what it writes, when it ends."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Literal
+
+from rlrun.policy import saved_form
+from rlrun.policy.optimizer import set_hyperparameters
+from rlrun.runs import canonical
+from rlrun.runs.layout import RunDir
+from rlrun.runs.ledger import Outcome
+from rlrun.runs.manifest import Manifest
+from rlrun.runs.rollout_journal import RolloutJournal
+from rlrun.trainer.batches import Batch, BatchSource
+from rlrun.trainer.checkpoint import Saver, take_snapshot
+from rlrun.trainer.reporting import Reporter, StepClock, StepFacts
+from rlrun.trainer.schedule import SaveSchedule
+from rlrun.trainer.step import Update, take_step
+from rlrun.trainer.stopping import Stopper
+from rlrun.trainer.workbench import Workbench
+
+Phase = Literal["loading", "sampling", "updating", "saving"]
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the run is."""
+
+    step: int = 0
+    num_batches: int = 0  # committed and begun
+    data_position: int = 0  # prompts in them
+    completion_tokens: int = 0  # generated for them
+    seconds: float = 0.0  # spent on them, replays not counted
+
+    @classmethod
+    def of(cls, manifest: Manifest | None) -> "Progress":
+        """Return the progress of a checkpoint, or of step 0."""
+        if manifest is None:
+            return cls()
+        totals = manifest["totals"]
+        return cls(
+            manifest["step"],
+            manifest["batches"],
+            manifest["data_position"],
+            totals["completion_tokens"],
+            totals["seconds"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a session is to do."""
+
+    run: RunDir
+    run_id: str
+    session: int
+    from_step: int
+    frontier: int  # steps up to here were taken before
+    target_step: int
+
+
+class Session:
+    """The working state of a session."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        bench: Workbench,
+        source: BatchSource,
+        journal: RolloutJournal,
+        progress: Progress,
+        stopper: Stopper,
+    ) -> None:
+        self.plan = plan
+        self.bench = bench
+        self.progress = progress
+        self.stopper = stopper
+        self.phase: Phase = "loading"
+        self.num_replayed = 0
+        self.num_tokens = 0
+        self._source = source
+        self._journal = journal
+        self._reporter = Reporter(plan.run, plan.session, first_step=plan.from_step + 1)
+        self._static_files = saved_form.static_files(bench.learner.policy)
+        self._saver = Saver(
+            plan.run,
+            background=bench.config.saving.background,
+            on_published=lambda _, seconds: stopper.note_save(seconds),
+        )
+        self._schedule = SaveSchedule(step=progress.step, epoch=self._epoch, now=monotonic())
+        self._generation_seconds = 0.0
+
+    @property
+    def _epoch(self) -> float:
+        return self.progress.data_position / len(self.bench.prompts)
+
+    def why_end(self) -> Outcome | None:
+        """Return why no further step may begin, or None."""
+        if self.progress.step >= self.bench.max_steps:
+            return "finished"
+        if self.progress.step >= self.plan.target_step:
+            return "steps_done"
+        return self.stopper.reason()
+
+    def next_batch(self) -> Batch:
+        """Return the batch that serves the next step.
+
+        Raises Interrupted when told to stop; the groups that had finished are journaled.
+        """
+        self.phase = "sampling"
+        progress, started = self.progress, monotonic()
+        batch = self._source.journaled(progress.step + 1)
+        if batch is None:
+            batch = self._source.generate(
+                progress.step + 1,
+                progress.num_batches,
+                progress.data_position,
+                self.stopper.must_break_off,
+            )
+        self._generation_seconds = monotonic() - started
+        if batch.record.first_step == progress.step + 1:
+            self._count(batch)
+        set_hyperparameters(
+            self.bench.learner.optimizer,
+            self.bench.learner.scheduler,
+            batch.config.grpo,
+            self.bench.max_steps,
+        )
+        return batch
+
+    def _count(self, batch: Batch) -> None:
+        num_tokens = sum(len(row.completion_ids) for row in batch.rows)
+        self.progress.num_batches += 1
+        self.progress.data_position = batch.record.data_position[1]
+        self.progress.completion_tokens += num_tokens
+        if not batch.is_replayed:
+            self.num_tokens += num_tokens
+
+    def update(self, batch: Batch) -> None:
+        """Take the next step with a batch, and report it."""
+        self.phase = "updating"
+        started = monotonic()
+        step = self.progress.step + 1
+        update = take_step(self.bench.learner, batch, step)
+        self.progress.step = step
+        clock = StepClock(
+            generation_seconds=self._generation_seconds,
+            update_seconds=monotonic() - started,
+            is_replayed=step <= self.plan.frontier,
+        )
+        self._generation_seconds = 0.0
+        seconds = clock.generation_seconds + clock.update_seconds
+        if clock.is_replayed:
+            self.num_replayed += 1
+        else:
+            self.progress.seconds += seconds
+        self.stopper.note_step(seconds)
+        self._reporter.report(self._facts(batch, update), clock)
+
+    def _facts(self, batch: Batch, update: Update) -> StepFacts:
+        return StepFacts(
+            step=self.progress.step,
+            batch=batch.record.batch,
+            epoch=self._epoch,
+            groups=batch.groups,
+            num_zero_variance_groups=batch.num_zero_variance_groups,
+            learning_rate=update.learning_rate,
+            temperature=batch.temperature,
+            grad_norm=update.grad_norm,
+            sums=update.sums,
+            tokens_total=self.progress.completion_tokens,
+        )
+
+    def save_if_due(self, batch: Batch) -> None:
+        """Write a checkpoint if the configuration asks for one here."""
+        if self._schedule.is_due(
+            self.bench.config.saving,
+            step=self.progress.step,
+            epoch=self._epoch,
+            now=monotonic(),
+        ):
+            self._save(batch)
+
+    def save_last(self, batch: Batch | None) -> None:
+        """Write a checkpoint if a step was taken since the last one; return when it is safe."""
+        if batch is not None and self.progress.step != self._schedule.step:
+            self._save(batch)
+        self._saver.wait()
+
+    def _save(self, batch: Batch) -> None:
+        self.phase = "saving"
+        step = self.progress.step
+        self._journal.seal(step)
+        self._reporter.sync()
+        snapshot = take_snapshot(
+            self.bench.learner, self._static_files, step, self._manifest_info(batch)
+        )
+        self._saver.save(snapshot)
+        self._schedule.note(step=step, epoch=self._epoch, now=monotonic())
+
+    def _manifest_info(self, batch: Batch) -> Mapping[str, Any]:
+        progress, config = self.progress, dict(batch.record.config)
+        return {
+            "run_id": self.plan.run_id,
+            "session": self.plan.session,
+            "step": progress.step,
+            "parent_step": self.plan.from_step,
+            "world_size": 1,
+            "rank": 0,
+            "batches": progress.num_batches,
+            "data_position": progress.data_position,
+            "window": {
+                "first_step": batch.record.first_step,
+                "last_step": batch.record.last_step,
+            },
+            "config": config,
+            "config_hash": canonical.sha256_of(config),
+            "fingerprint": self.bench.fingerprint,
+            "totals": {
+                "completion_tokens": progress.completion_tokens,
+                "seconds": round(progress.seconds, 3),
+            },
+        }
+
+    def close(self) -> None:
+        """Close the logs and the journal."""
+        self._reporter.close()
+        self._journal.close()
