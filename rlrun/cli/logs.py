@@ -57,7 +57,7 @@ def logs(
 
 def _shown(line: bytes, max_steps: int | None) -> str:
     record: jsonl.Record = json.loads(line)
-    return sentences.step_line(record, max_steps) or line.decode(errors="replace")
+    return sentences.step_line(record, max_steps) if "step" in record else line.decode()
 
 
 def follow_lines(

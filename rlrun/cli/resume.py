@@ -134,12 +134,12 @@ def refuse_absent(run: RunDir, step: int) -> None:
 
 def refuse_finished(run: RunDir, settings: Settings) -> None:
     """Raise NothingToDoError if the run's last session ended where the run ends."""
-    sessions = ledger.read(run)
-    if not sessions or sessions[-1].end is None:
+    last = next((session for session in reversed(ledger.read(run)) if session.start), None)
+    if last is None or last.start is None or last.end is None:
         return
-    step, train = sessions[-1].end.step, settings.new.train
-    # How many steps some epochs are, only the worker knows: here, the last one said so.
-    max_steps = sessions[-1].start.max_steps if train == settings.old.train else train.max_steps
+    step, max_steps = last.end.step, settings.new.train.max_steps
+    if max_steps is None and settings.new.train == settings.old.train:
+        max_steps = last.start.max_steps  # how many steps its epochs are, only a worker knows
     if max_steps is not None and step >= max_steps:
         raise NothingToDoError(
             f"run '{run.name}' is finished at step {step} of {max_steps}; extend it with "

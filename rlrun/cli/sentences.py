@@ -13,6 +13,7 @@ from rlrun.sessions.state import Word
 
 NUM_ZERO_REWARDS = 10
 LOADING = "loading (importing torch takes a few seconds)"
+PREPARING = "loading the model, the task and the newest checkpoint"
 STOPPING = "stopping: finishing what is needed and saving; press Ctrl-C again to stop now"
 STOPPING_NOW = "stopping now: nothing journaled is lost; a third Ctrl-C kills the worker"
 KILLED = "killed the worker: nothing journaled is lost"
@@ -57,9 +58,10 @@ def start_lines(start: SessionStart, name: str) -> list[str]:
 
 
 def step_line(record: Record, max_steps: int | None) -> str:
-    """Return one line for a record of the training log; what it does not have is left out."""
+    """Return one line for a record that has a step; what else it does not have is left out."""
     clock = record.get("clock", {})
-    words = [f"step {fraction(record['step'], max_steps)}"] if "step" in record else []
+    width = len(str(max_steps or 0))
+    words = [f"step {fraction(record['step'], max_steps):>{2 * width + 1}}"]
     for key, label in (("reward_mean", "reward"), ("loss", "loss"), ("kl", "kl"),
                        ("entropy", "entropy"), ("grad_norm", "grad")):  # fmt: skip
         if key in record:
@@ -73,6 +75,13 @@ def step_line(record: Record, max_steps: int | None) -> str:
     if clock.get("replayed"):
         words.append("replayed")
     return "  ".join(words)
+
+
+def silent_stop(progress: Progress) -> str:
+    """Return what to say of a worker that was stopped before it could write its end."""
+    if progress.opening is None:
+        return "stopped before the session began; nothing was changed"
+    return f"killed at step {progress.step}; nothing that is saved or journaled is lost"
 
 
 def live_facts(progress: Progress, num_groups: int | None) -> str:

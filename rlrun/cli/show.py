@@ -252,7 +252,8 @@ def live_lines(
 ) -> RenderableType:
     """Return the live lines of a session."""
     if progress.start is None:
-        return Text(f"{title}: {sentences.LOADING}")
+        what = sentences.PREPARING if progress.opening else sentences.LOADING
+        return Text(f"{title}: {what}")
     start = progress.start
     head = Table.grid(padding=(0, 1))
     head.add_row(

@@ -39,7 +39,7 @@ def status(name: RunArgument = None, as_json: JsonOption = False, root: RootOpti
     if found.checkpoints:
         show.out("")
         show.table(_CHECKPOINTS, [checkpoint_row(one) for one in found.checkpoints])
-    show.hints(commands)
+    show.hints([command for command in commands if not command.startswith("rlrun status")])
 
 
 def as_data(found: RunReport) -> dict[str, Any]:
@@ -75,23 +75,20 @@ def session_rows(sessions: Sequence[Session], *, is_running: bool) -> list[tuple
 
 
 def _session_row(session: Session, *, is_running: bool) -> tuple[str, ...]:
-    start, end = session.start, session.end
-    known = (
-        (f"{start.from_step}-{end.step}", text.duration(end.seconds), end.num_steps,
-         end.num_replayed)
-        if end
-        else (f"{start.from_step}-?", "-", "-", "-")
-    )  # fmt: skip
+    opening, start, end = session.opening, session.start, session.end
+    whence = str(start.from_step) if start else "-"
+    if start and end:
+        whence = f"{start.from_step}-{end.step}"
     return (
-        str(start.session),
-        known[0],
+        str(opening.session),
+        whence,
         sentences.outcome(end, is_running=is_running),
-        start.started,
-        known[1],
-        str(known[2]),
-        str(known[3]),
-        start.device,
-        start.host,
+        text.moment(opening.opened),
+        text.duration(end.seconds) if end else "-",
+        str(end.num_steps) if end else "-",
+        str(end.num_replayed) if end else "-",
+        start.device if start else "-",
+        opening.host,
     )
 
 

@@ -17,7 +17,7 @@ def sparkline(values: Sequence[float], *, is_ascii: bool) -> str:
         return ""
     low, high = min(values), max(values)
     if low == high:
-        return bars[3] * len(values)
+        return bars[3 if low else 0] * len(values)
     top = len(bars) - 1
     return "".join(bars[round((value - low) / (high - low) * top)] for value in values)
 
@@ -66,6 +66,11 @@ def number(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.3f}" if value == 0 or abs(value) >= 0.01 else f"{value:.3g}"
+
+
+def moment(iso: str) -> str:
+    """Return `2026-01-02 03:04:05 UTC` for an ISO 8601 time in UTC."""
+    return iso.replace("T", " ").replace("+00:00", " UTC")
 
 
 def fraction(step: int, max_steps: int | None) -> str:

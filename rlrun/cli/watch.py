@@ -1,15 +1,14 @@
 """Work on a run: start the worker, show what it does, and say how it ended."""
 
 import signal
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rlrun import errors
 from rlrun.cli import sentences, show, text
 from rlrun.cli.show import View
-from rlrun.errors import RlrunError, WorkerError
-from rlrun.runs import ledger
+from rlrun.errors import LockedError, RlrunError, WorkerError
+from rlrun.runs import ledger, lock
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import SessionEnd
 from rlrun.runs.request import SessionRequest
@@ -18,6 +17,7 @@ from rlrun.sessions.follow import (
     CheckpointSaved,
     Event,
     Follower,
+    Opened,
     Progress,
     Started,
     StepTaken,
@@ -56,20 +56,22 @@ def work(job: Job) -> int:
 
 def _attend(job: Job, relay: Relay) -> int:
     run = job.run
-    said_before = run.worker_log.stat().st_size if run.worker_log.exists() else 0
     last_session = ledger.next_session(run) - 1
     worker = launch.start_worker(run, job.request, command=launch.WORKER_COMMAND)
     relay.attach(worker)
-    follower = Follower(run, lambda start: start.session > last_session and start.pid == worker.pid)
+    follower = Follower(
+        run, lambda opening: opening.session > last_session and opening.pid == worker.pid
+    )
     with show.session_view(f"run '{run.name}'", job.num_groups) as view:
         progress = _watch(follower, worker, relay, view, run.name)
     exit_code = worker.wait()
-    if progress.end is None:
-        if relay.num_signals and progress.start is None:
-            show.talk("stopped before the session began; nothing was changed")
-            return errors.EXIT_STOPPED_EARLY
-        raise silent_death(run, exit_code, last_words(run.worker_log, said_before), progress)
-    return _conclude(job, progress, progress.end, exit_code)
+    if progress.end is not None:
+        return _conclude(job, progress, progress.end, exit_code)
+    if relay.num_signals and (progress.opening is None or exit_code == -signal.SIGKILL):
+        show.talk(sentences.silent_stop(progress))
+        show.hints(sentences.next_commands(run, "lost", job.root)[:1])
+        return errors.EXIT_STOPPED_NOW
+    raise silent_death(run, exit_code, progress)
 
 
 def _watch(follower: Follower, worker: Worker, relay: Relay, view: View, name: str) -> Progress:
@@ -90,6 +92,8 @@ def tell(view: View, event: Event, progress: Progress, name: str) -> None:
     """Say what is to be said of an event, given the progress with it."""
     max_steps = progress.start.max_steps if progress.start else None
     match event:
+        case Opened() if view.has_step_lines:
+            view.say(sentences.PREPARING)
         case Started(start):
             for line in sentences.start_lines(start, name):
                 view.say(line)
@@ -123,27 +127,19 @@ def failure(exit_code: int, message: str) -> RlrunError:
     return kinds.get(exit_code, RlrunError)(message)
 
 
-def silent_death(
-    run: RunDir, exit_code: int, words: Sequence[str], progress: Progress
-) -> RlrunError:
+def silent_death(run: RunDir, exit_code: int, progress: Progress) -> RlrunError:
     """Return the error of a worker that left no end in the ledger."""
-    if progress.start is None and exit_code in errors.EXIT_CODES and exit_code > 1 and words:
-        return failure(exit_code, words[-1].removeprefix("error: "))
+    holder = lock.find_holder(run)
+    if exit_code == LockedError.exit_code and holder is not None:
+        return lock.refuse(run, holder)
     how = f"ended with code {exit_code}"
     if exit_code < 0:
         how = f"was killed by {signal.Signals(-exit_code).name}"
         if -exit_code == signal.SIGKILL:
             how += " (out of memory?)"
+    when = f"at step {progress.step}" if progress.start else "before its first step"
     return WorkerError(
-        f"the worker of run '{run.name}' {how} at step {progress.step} without saying why; its "
-        f"last words are in {run.worker_log}; 'rlrun resume {run.name}' goes on from what is saved "
-        "and journaled"
+        f"the worker of run '{run.name}' {how} {when} without saying why; what it printed is shown "
+        f"by 'rlrun logs {run.name} --worker', and 'rlrun resume {run.name}' goes on from what is "
+        "saved and journaled"
     )
-
-
-def last_words(path: Path, offset: int) -> list[str]:
-    """Return the lines of the worker's log from `offset` on that are not empty."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        lines = file.read().decode(errors="replace").splitlines()
-    return [line.strip() for line in lines if line.strip()]

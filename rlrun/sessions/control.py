@@ -70,7 +70,7 @@ def wait_until_stopped(
 ) -> Session | None:
     """Return the session as the ledger tells it, once it no longer holds the run.
 
-    None if it ended before it wrote that it began.  Raises LockedError when the time is up.
+    None if it ended before it wrote that it opened the run.  Raises LockedError when time is up.
     """
     deadline = clock() + timeout_seconds
     while lock.find_holder(run) == holder:
@@ -81,5 +81,5 @@ def wait_until_stopped(
                 f"'kill -9 {holder.pid}' loses nothing that is journaled"
             )
         sleep(_POLL_SECONDS)
-    sessions = {session.start.session: session for session in ledger.read(run)}
+    sessions = {session.opening.session: session for session in ledger.read(run)}
     return sessions.get(holder.session)

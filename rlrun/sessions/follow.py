@@ -9,7 +9,7 @@ from typing import Any
 from rlrun.runs import jsonl, ledger
 from rlrun.runs.jsonl import Record
 from rlrun.runs.layout import STEP_PATTERN, RunDir
-from rlrun.runs.ledger import Session, SessionEnd, SessionStart
+from rlrun.runs.ledger import Session, SessionEnd, SessionOpening, SessionStart
 from rlrun.sessions.tail import Tail
 
 POLL_SECONDS = 0.2
@@ -18,8 +18,15 @@ _MAX_PENDING = 256  # journal lines read at the first look; a larger batch count
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """The session holds the run, and loads what it needs."""
+
+    opening: SessionOpening
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
-    """The session has taken the run and chosen where to go on."""
+    """The session is ready, and has chosen where to go on."""
 
     start: SessionStart
 
@@ -52,13 +59,14 @@ class Ended:
     end: SessionEnd
 
 
-Event = Started | StepTaken | GroupsFinished | CheckpointSaved | Ended
+Event = Opened | Started | StepTaken | GroupsFinished | CheckpointSaved | Ended
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """What the events so far add up to."""
 
+    opening: SessionOpening | None = None
     start: SessionStart | None = None
     step: int = 0
     record: Record | None = None  # of the last step
@@ -81,6 +89,8 @@ class Progress:
 def advance(progress: Progress, event: Event) -> Progress:
     """Return the progress after one more event."""
     match event:
+        case Opened(opening):
+            return replace(progress, opening=opening)
         case Started(start):
             return replace(progress, start=start, step=start.from_step)
         case StepTaken(record):
@@ -120,17 +130,11 @@ class Follower:
     def __init__(
         self,
         run: RunDir,
-        is_wanted: Callable[[SessionStart], bool],
-        *,
-        num_past_steps: int | None = None,
+        is_wanted: Callable[[SessionOpening], bool],
     ) -> None:
-        """Follow the session whose start `is_wanted`.
-
-        The first look also returns its last `num_past_steps` steps; None: all of them.
-        """
+        """Follow the newest session whose opening `is_wanted`."""
         self._run = run
         self._is_wanted = is_wanted
-        self._num_past_steps = num_past_steps
         self._session: Session | None = None
         self._ledger_bytes = -1
         self._train_log: Tail | None = None
@@ -141,14 +145,18 @@ class Follower:
     def poll(self) -> list[Event]:
         """Return what happened since the last call, in order."""
         before, self._session = self._session, self._find_session()
-        if self._session is None:
+        session = self._session
+        if session is None:
             return []
-        events: list[Event] = [] if before else [Started(self._session.start)]
-        events += self._new_steps(self._session.start)
-        events += self._new_groups()
-        events += self._new_checkpoint()
-        if self._session.end is not None and (before is None or before.end is None):
-            events.append(Ended(self._session.end))
+        events: list[Event] = [] if before else [Opened(session.opening)]
+        if session.start is not None:
+            if before is None or before.start is None:
+                events.append(Started(session.start))
+            events += self._new_steps(session.start)
+            events += self._new_groups()
+            events += self._new_checkpoint()
+        if session.end is not None and (before is None or before.end is None):
+            events.append(Ended(session.end))
         return events
 
     def _find_session(self) -> Session | None:
@@ -156,15 +164,15 @@ class Follower:
         if size == self._ledger_bytes:
             return self._session
         self._ledger_bytes = size
-        return next((s for s in reversed(ledger.read(self._run)) if self._is_wanted(s.start)), None)
+        sessions = reversed(ledger.read(self._run))
+        return next((one for one in sessions if self._is_wanted(one.opening)), None)
 
     def _new_steps(self, start: SessionStart) -> list[Event]:
         if self._train_log is None:
             # Opened only now: a session cuts the log before it writes its start.
             last = jsonl.read_last(self._run.train_log)
             taken = 0 if last is None else max(0, last["step"] - start.from_step)
-            past = taken if self._num_past_steps is None else min(taken, self._num_past_steps)
-            self._train_log = Tail(self._run.train_log, num_last_lines=past)
+            self._train_log = Tail(self._run.train_log, num_last_lines=taken)
         return [StepTaken(json.loads(line)) for line in self._train_log.read()]
 
     def _new_groups(self) -> list[Event]:

@@ -1,13 +1,20 @@
 """What a run is doing, computed from who holds it and how its last session ended; never stored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rlrun.errors import DamagedError
+from rlrun.errors import (
+    ConfigError,
+    DamagedError,
+    InexactError,
+    NothingToDoError,
+    RunNotFoundError,
+    UsageError,
+)
 from rlrun.runs import checkpoints, jsonl, ledger, lock, store
 from rlrun.runs.layout import RunDir
-from rlrun.runs.ledger import Session
+from rlrun.runs.ledger import Session, SessionStart
 from rlrun.runs.lock import Owner
 
 Status = Literal["new", "running", "stopped", "finished", "failed", "lost"]
@@ -24,6 +31,10 @@ _AFTER: Mapping[ledger.Outcome, Status] = {
     "stopped_now": "stopped",
     "failed": "failed",
 }
+_REFUSALS = frozenset(
+    kind.exit_code
+    for kind in (UsageError, ConfigError, RunNotFoundError, NothingToDoError, InexactError)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +58,33 @@ def status(*, holder: Owner | None, lock_owner: Owner | None, last: Session | No
     """Return the status of a run.
 
     `holder` is alive and has the lock; `lock_owner` is whom the lock file names, dead or alive;
-    `last` is the newest session of the ledger.  A session that ends well removes its lock file, so
-    a dead owner that the ledger does not know was killed before it could write its start.
+    `last` is the newest session that counts.  A session that ends removes its lock file, so a dead
+    owner that the ledger does not know was killed before it could write that it opened the run.
     """
     if holder is not None:
         return "running"
-    last_known = 0 if last is None else last.start.session
+    last_known = 0 if last is None else last.opening.session
     if lock_owner is not None and lock_owner.session > last_known:
         return "lost"
     if last is None:
         return "new"
     return "lost" if last.end is None else _AFTER[last.end.outcome]
+
+
+def last_that_counts(sessions: Sequence[Session]) -> Session | None:
+    """Return the newest session, leaving out those that were refused and so changed nothing."""
+    return next((session for session in reversed(sessions) if not _was_refused(session)), None)
+
+
+def _was_refused(session: Session) -> bool:
+    if session.start is not None or session.end is None:
+        return False
+    return session.end.exit_code in _REFUSALS
+
+
+def last_start(sessions: Sequence[Session]) -> SessionStart | None:
+    """Return the newest start that a session has recorded."""
+    return next((session.start for session in reversed(sessions) if session.start), None)
 
 
 def look(run: RunDir) -> tuple[Status, Owner | None, list[Session]]:
@@ -73,7 +100,7 @@ def look(run: RunDir) -> tuple[Status, Owner | None, list[Session]]:
 def _look_once(run: RunDir) -> tuple[Status, Owner | None, list[Session]]:
     sessions = ledger.read(run)
     holder = lock.find_holder(run)
-    last = sessions[-1] if sessions else None
+    last = last_that_counts(sessions)
     now = status(holder=holder, lock_owner=lock.read_owner(run), last=last)
     return now, holder, sessions
 
@@ -83,11 +110,12 @@ def summarise(run: RunDir) -> RunSummary:
     word, holder, sessions, problem = _judge(run)
     last_record = jsonl.read_last(run.train_log) or {}
     steps = checkpoints.list_steps(run)
+    start = last_start(sessions)
     return RunSummary(
         name=run.name,
         status=word,
         step=last_record.get("step", steps[-1] if steps else 0),
-        max_steps=sessions[-1].start.max_steps if sessions else None,
+        max_steps=start.max_steps if start else None,
         reward=last_record.get("reward_mean"),
         checkpoint_step=steps[-1] if steps else None,
         last_active=store.last_active(run),
