@@ -1,8 +1,8 @@
 """A worker without a model: it keeps the contract of a session and takes steps that cost nothing.
 
 FAKE_WORKER in the environment is JSON that says what it does: `step_seconds`, `load_seconds`,
-`max_steps`, `rewards`, `die_at` (a step, by SIGKILL), `fail_at` (a step, by an end record), `refuse`
-(an exit code, before its start), `num_signals` (how many of them it takes to stop it).
+`max_steps`, `rewards`, `die_at` (a step, by SIGKILL), `fail_at` (a step, by an end record),
+`refuse` (an exit code, before its start), `num_signals` (how many of them it takes to stop it).
 """
 
 import argparse

@@ -91,7 +91,9 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         if error.filename is None:
             raise
-        refusal = StorageError(f"cannot read {error.filename}: {error.strerror}; check the disk")
+        refusal = StorageError(
+            f"cannot read {error.filename}: {error.strerror}; check the disk and the permissions"
+        )
         return _fail(refusal.with_traceback(error.__traceback__), arguments, options)
     return result if isinstance(result, int) else 0
 
@@ -99,7 +101,7 @@ def run(arguments: Sequence[str]) -> int:
 def _usage_error(error: typer.BadParameter) -> UsageError:
     path = error.ctx.command_path if error.ctx else "rlrun"
     sentence = error.format_message().rstrip(".")
-    wrapped = UsageError(f"{sentence[:1].lower()}{sentence[1:]}; see '{path} --help'")
+    wrapped = UsageError(f"{sentence[:1].lower()}{sentence[1:]} (see '{path} --help')")
     return wrapped.with_traceback(error.__traceback__)
 
 

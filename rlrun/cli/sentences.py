@@ -33,11 +33,16 @@ _OUTCOMES: dict[Outcome, str] = {
 }
 
 
-def outcome(end: SessionEnd | None, *, is_running: bool = False) -> str:
-    """Return why a session ended."""
+def outcome(end: SessionEnd | None) -> str:
+    """Return how a session ended, as a sentence would say it."""
+    return _OUTCOMES[end.outcome] if end else "killed"
+
+
+def outcome_word(end: SessionEnd | None, *, is_running: bool) -> str:
+    """Return how a session ended, as a table would say it."""
     if end is None:
         return "running" if is_running else "killed"
-    return _OUTCOMES[end.outcome]
+    return end.outcome.replace("_", " ")
 
 
 def start_lines(start: SessionStart, name: str) -> list[str]:

@@ -46,28 +46,34 @@ def _console(stream: TextIO) -> Console:
     )
 
 
-def _line(console: Console, line: str | Text) -> None:
-    console.print(line, soft_wrap=True)  # the terminal wraps, so that a path can be copied whole
+def _print_whole(console: Console, line: str | Text) -> None:
+    """Print a line that may be copied: the terminal breaks it, we do not."""
+    console.print(line, soft_wrap=True)
+
+
+def _print_sentence(console: Console, line: str | Text) -> None:
+    """Print a line that is read: between words on a terminal, whole elsewhere."""
+    console.print(line, soft_wrap=not console.is_terminal)
 
 
 def out(line: str) -> None:
     """Show one line of the result."""
-    _line(_console(sys.stdout), line)
+    _print_whole(_console(sys.stdout), line)
 
 
 def talk(line: str) -> None:
-    """Say one line about what is going on."""
-    _line(_console(sys.stderr), line)
+    """Say one sentence about what is going on."""
+    _print_sentence(_console(sys.stderr), line)
 
 
 def warn(line: str) -> None:
-    """Say one line that should not be missed."""
-    _line(_console(sys.stderr), _warning(line))
+    """Say one sentence that should not be missed."""
+    _print_sentence(_console(sys.stderr), _warning(line))
 
 
 def error(line: str) -> None:
     """Say why the command failed."""
-    _line(_console(sys.stderr), Text.assemble(("error: ", "bold red"), line))
+    _print_sentence(_console(sys.stderr), Text.assemble(("error: ", "bold red"), line))
 
 
 def _warning(line: str) -> Text:
@@ -81,13 +87,14 @@ def json_result(value: Mapping[str, Any]) -> None:
 
 def json_error(value: Mapping[str, Any]) -> None:
     """Say why the command failed, as one line of JSON."""
-    talk(json.dumps(value))
+    _print_whole(_console(sys.stderr), json.dumps(value))
 
 
 def hints(commands: Sequence[str]) -> None:
     """Say which commands are likely to come next."""
     for number, command in enumerate(commands):
-        talk(f"{'next:' if number == 0 else '     '} {command}")
+        label = "next:" if number == 0 else "     "
+        _print_whole(_console(sys.stderr), f"{label} {command}")
 
 
 def curve(values: Sequence[float]) -> str:
@@ -112,7 +119,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if not console.is_terminal:
         for row in (header, *rows):
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            _line(console, (" " * _GAP).join(cells).rstrip())
+            _print_whole(console, (" " * _GAP).join(cells).rstrip())
         return
     num_columns = num_fitting(widths, console.width)
     grid = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
@@ -193,11 +200,11 @@ class PlainView:
 
     def say(self, line: str) -> None:
         """Say a line."""
-        _line(self._console, line)
+        _print_sentence(self._console, line)
 
     def warn(self, line: str) -> None:
         """Say a warning."""
-        _line(self._console, _warning(line))
+        _print_sentence(self._console, _warning(line))
 
     def update(self, progress: Progress) -> None:
         """Do nothing: the lines have said it."""
@@ -234,11 +241,11 @@ class LiveView:
 
     def say(self, line: str) -> None:
         """Say a line above the live ones."""
-        _line(self._console, line)
+        _print_sentence(self._console, line)
 
     def warn(self, line: str) -> None:
         """Say a warning above the live lines."""
-        _line(self._console, _warning(line))
+        _print_sentence(self._console, _warning(line))
 
     def update(self, progress: Progress) -> None:
         """Draw the live lines again."""
@@ -256,6 +263,7 @@ def live_lines(
         return Text(f"{title}: {what}")
     start = progress.start
     head = Table.grid(padding=(0, 1))
+    head.add_column(overflow="crop", no_wrap=True)
     head.add_row(
         Text(f"step {text.fraction(progress.step, start.target_step)}", "bold"),
         ProgressBar(start.target_step, progress.step, width=_BAR_WIDTH),
@@ -266,7 +274,7 @@ def live_lines(
     reward = Text.assemble(
         f"reward {text.number(progress.rewards[-1])} ",
         (text.sparkline(progress.rewards, is_ascii=is_ascii), "cyan"),
-        overflow="ellipsis",
+        overflow="crop",
         no_wrap=True,
     )
     return Group(head, reward, facts)

@@ -31,7 +31,9 @@ def status(name: RunArgument = None, as_json: JsonOption = False, root: RootOpti
         show.json_result({**as_data(found), "directory": str(run.path), "next": commands})
         return
     curve = show.curve(found.rewards)
-    show.pairs([*facts(found.summary, curve, now=time.time()), ("directory", str(run.path))])
+    why = [("why", message) for message in last_message(found.sessions)]
+    rows = facts(found.summary, curve, now=time.time())
+    show.pairs([*rows, *why, ("directory", str(run.path))])
     if found.sessions:
         show.out("")
         is_running = found.summary.status == "running"
@@ -66,6 +68,12 @@ def facts(one: RunSummary, curve: str, *, now: float) -> list[tuple[str, str]]:
     ]
 
 
+def last_message(sessions: Sequence[Session]) -> list[str]:
+    """Return what the last session said when it failed, nothing if it did not."""
+    end = sessions[-1].end if sessions else None
+    return [end.message] if end and end.message else []
+
+
 def session_rows(sessions: Sequence[Session], *, is_running: bool) -> list[tuple[str, ...]]:
     """Return a row for each session; only the newest can be running."""
     return [
@@ -82,7 +90,7 @@ def _session_row(session: Session, *, is_running: bool) -> tuple[str, ...]:
     return (
         str(opening.session),
         whence,
-        sentences.outcome(end, is_running=is_running),
+        sentences.outcome_word(end, is_running=is_running),
         text.moment(opening.opened),
         text.duration(end.seconds) if end else "-",
         str(end.num_steps) if end else "-",
