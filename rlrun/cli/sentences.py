@@ -65,8 +65,8 @@ def start_lines(start: SessionStart, name: str) -> list[str]:
 def step_line(record: Record, max_steps: int | None) -> str:
     """Return one line for a record that has a step; what else it does not have is left out."""
     clock = record.get("clock", {})
-    width = len(str(max_steps or 0))
-    words = [f"step {fraction(record['step'], max_steps):>{2 * width + 1}}"]
+    width = 0 if max_steps is None else 2 * len(str(max_steps)) + 1
+    words = [f"step {fraction(record['step'], max_steps):>{width}}"]
     for key, label in (("reward_mean", "reward"), ("loss", "loss"), ("kl", "kl"),
                        ("entropy", "entropy"), ("grad_norm", "grad")):  # fmt: skip
         if key in record:

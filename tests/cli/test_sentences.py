@@ -54,7 +54,7 @@ def test_a_replayed_step_says_so(step_record: Callable[..., Any]) -> None:
 
 
 def test_a_record_of_another_tool_shows_what_it_has() -> None:
-    assert sentences.step_line({"step": 40}, None) == "step  40"
+    assert sentences.step_line({"step": 40}, None) == "step 40"
 
 
 def test_live_facts_name_what_is_not_known_yet() -> None:
