@@ -1,97 +1,36 @@
-"""Runs on disk, written through the runs room as a worker would write them."""
+"""Fixtures that several rooms share."""
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.run_maker import CONFIG, RunMaker, record_of
 
 from rlrun.cli.app import run
-from rlrun.runs import checkpoints, jsonl, ledger, lock, store
 from rlrun.runs.layout import RunDir
-from rlrun.runs.ledger import Outcome, SessionEnd, SessionOpening, SessionStart
-from rlrun.runs.lock import Owner
 from rlrun.sessions import launch
 
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
-CONFIG = "train:\n  max_steps: 10\n"
+SUPPORT = Path(__file__).with_name("support")
+FAKE_WORKER = SUPPORT / "fake_worker.py"
 
 
-class RunMaker:
-    """Makes one run and what sessions leave in it."""
-
-    def __init__(self, root: Path, name: str, config: str) -> None:
-        self.run = store.create_run(root, name=name, config_text=config, num_threads=1, now=NOW)
-        self.id = store.read_identity(self.run).id
-
-    def opens(self, session: int = 1, *, pid: int = 4121, host: str = "gpu-2") -> None:
-        opened = NOW.isoformat()
-        ledger.append_opening(self.run, SessionOpening(session, opened, host, pid))
-
-    def starts(self, session: int = 1, *, from_step: int = 0, **fields: Any) -> None:
-        values: dict[str, Any] = {
-            "frontier": from_step, "target_step": 10, "max_steps": 10, "promise": "bitwise"
-        } | fields  # fmt: skip
-        start = SessionStart(session, NOW.isoformat(), "cpu", from_step=from_step, **values)
-        ledger.append_start(self.run, start)
-
-    def ends(self, session: int = 1, *, step: int, outcome: Outcome, **fields: Any) -> None:
-        values: dict[str, Any] = {"exit_code": 0, "message": ""} | fields
-        end = SessionEnd(session, NOW.isoformat(), step, step, 0, 640, 12.0, outcome, **values)
-        ledger.append_end(self.run, end)
-
-    def steps(self, first: int, last: int, *, reward: float = 0.5, replayed: bool = False) -> None:
-        with self.run.train_log.open("ab") as file:
-            for step in range(first, last + 1):
-                record = record_of(step, reward=reward, replayed=replayed)
-                file.write(jsonl.encode(record, checked=False))
-
-    def journals(self, *kinds: str) -> None:
-        with self.run.journal.open("ab") as file:
-            for kind in kinds:
-                file.write(jsonl.encode({"kind": kind}, checked=True))
-
-    def saves(self, step: int) -> None:
-        info = {"run_id": self.id, "step": step}
-        checkpoints.publish(self.run, step, {"model/weights": b"12345"}, info)
-
-    def is_held_elsewhere(self, session: int = 1, *, pid: int = 4121, host: str = "gpu-2") -> Owner:
-        owner = Owner(host, pid, "another boot", session)
-        self.run.lock.write_text(jsonl.encode(vars_of(owner), checked=False).decode())
-        return owner
-
-    def was_held_by_the_dead(self, session: int) -> Owner:
-        owner = Owner(socket.gethostname(), 4121, "an earlier boot", session)
-        self.run.lock.write_text(jsonl.encode(vars_of(owner), checked=False).decode())
-        return owner
-
-    def is_held_here(self, session: int = 1) -> lock.Lock:
-        return lock.Lock(self.run, lambda: session, heartbeat_seconds=None)
-
-
-def vars_of(owner: Owner) -> dict[str, object]:
-    return {
-        "host": owner.host, "pid": owner.pid, "boot_id": owner.boot_id, "session": owner.session
-    }  # fmt: skip
-
-
-def record_of(step: int, *, reward: float = 0.5, replayed: bool = False) -> dict[str, Any]:
-    return {
-        "step": step,
-        "reward_mean": reward,
-        "reward_std": 0.0,
-        "loss": -0.0125,
-        "kl": 0.001,
-        "clock": {"seconds": 2.0, "tokens_per_second": 1234.0, "replayed": replayed},
-    }
+@pytest.fixture(scope="session")
+def micro_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random character model on disk, made in another process so that this one computes nothing."""
+    folder = tmp_path_factory.mktemp("models") / "micro"
+    subprocess.run(
+        [sys.executable, "-m", "support.micro_model", str(folder)],
+        check=True,
+        cwd=Path(__file__).parent,
+        capture_output=True,
+    )
+    return folder
 
 
 @pytest.fixture
@@ -154,11 +93,11 @@ def rlrun(root: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]
 
 @pytest.fixture
 def fake_worker(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Let sessions be worked by tests/fake_worker.py, which behaves as it is told."""
+    """Let sessions be worked by support/fake_worker.py, which behaves as it is told."""
 
     def use(**behaviour: Any) -> None:
         monkeypatch.setenv("FAKE_WORKER", json.dumps(behaviour))
-        monkeypatch.setenv("PYTHONPATH", str(FAKE_WORKER.parent.parent))
+        monkeypatch.setenv("PYTHONPATH", str(SUPPORT.parent.parent))
         monkeypatch.setattr(launch, "WORKER_COMMAND", (sys.executable, str(FAKE_WORKER)))
         monkeypatch.setattr(launch, "TRAIN_PACKAGES", ())
 

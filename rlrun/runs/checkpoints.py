@@ -153,9 +153,10 @@ def repair_link(run: RunDir, step: int | None) -> None:
 
 
 def remove_leftovers(run: RunDir) -> None:
-    """Remove what a dead session was still writing."""
-    for path in sorted(run.training_state.glob(".step_*.tmp")):
-        if path.is_symlink():
-            files.unlink(path)
-        else:
-            files.remove_tree(path)
+    """Remove what a dead session was still writing; only the holder of the lock may."""
+    for folder in (run.path, run.training_state, *sorted(run.logs.glob("abandoned/*"))):
+        for path in sorted(folder.glob(".*.tmp")):
+            if path.is_dir() and not path.is_symlink():
+                files.remove_tree(path)
+            else:
+                files.unlink(path)

@@ -63,12 +63,16 @@ def _frontier(run: RunDir, step: int, recovered: Recovered) -> int:
     return max(step, logged, committed)
 
 
-def tidy(run: RunDir, session: int, step: int) -> None:
-    """Remove a dead session's leftovers and make logs and link end at `step`."""
+def tidy(run: RunDir, step: int) -> None:
+    """Remove a dead session's leftovers and point the link at `step`; 0 for none."""
     checkpoints.remove_leftovers(run)
+    checkpoints.repair_link(run, step or None)
+
+
+def cut_logs(run: RunDir, session: int, step: int) -> None:
+    """Make the logs end at `step`; a replay writes the later records again."""
     for name in ("train_log", "ratios"):
         _cut_after(run, name, session, step)
-    checkpoints.repair_link(run, step or None)
 
 
 def _cut_after(run: RunDir, name: str, session: int, step: int) -> None:

@@ -153,10 +153,14 @@ def run_session(
 
 
 def _prepare(run: RunDir, request: SessionRequest, stopper: Stopper, number: int) -> Session:
-    """Return a session that is ready to train; nothing but the lock and ledger changes until it is."""
+    """Return a session that is ready to train.
+
+    Until it is, the run is only tidied: what fails here leaves it as it was.
+    """
     identity = store.read_identity(run)
     config, changes = _configuration(run, request)
     start = recovery.find_starting_point(run, run_id=identity.id, from_step=request.from_step)
+    recovery.tidy(run, start.step)
     bench = build_workbench(
         config, device=find_device(request.device), num_threads=identity.num_threads
     )
@@ -170,7 +174,7 @@ def _prepare(run: RunDir, request: SessionRequest, stopper: Stopper, number: int
     )
     if start.checkpoint is not None:
         checkpoint.load(bench.learner, start.checkpoint)
-    recovery.tidy(run, number, start.step)
+    recovery.cut_logs(run, number, start.step)
     if request.config is not None:
         store.update_config(run, dump_config(config))
     journal = RolloutJournal(run)

@@ -1,0 +1,100 @@
+"""Sessions in forked processes, which a test may kill in front of any file operation.
+
+A fork server imports torch, transformers and peft once and computes nothing, so a session costs
+milliseconds to start; a fork of a process that has computed would hang.
+"""
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlrun.runs import files
+from rlrun.runs.layout import RunDir
+from rlrun.runs.request import SessionRequest
+
+PRELOADED = ["support.jobs", "support.session_imports"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One session, and what befalls it."""
+
+    run_dir: Path
+    request: SessionRequest = SessionRequest(device="cpu")
+    kill_at_call: int | None = None  # SIGKILL in front of this file operation, counted from 0
+    kill_after_steps: int | None = None  # SIGKILL when that many steps were reported
+    trace: Path | None = None  # receives each file operation before it is made: also of the killed
+    output: Path | None = None  # receives what the session prints
+
+
+def work(job: Job) -> None:
+    """Run the job's session in this process and end it with the session's exit code."""
+    from rlrun.trainer import workbench
+    from rlrun.trainer.worker import run_session
+    from support.micro_task import MicroTask
+
+    workbench.make_task = lambda *_, **__: MicroTask()  # sums are beyond a random model
+    if job.output is not None:
+        descriptor = os.open(job.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    with files.watched(_killer(job)):
+        code = run_session(RunDir(job.run_dir), job.request, heartbeat_seconds=None)
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def create(root: Path, name: str, model: Path, job: Job) -> None:
+    """Create a run in this process, dying where the job says."""
+    from support.runs import make_run
+
+    with files.watched(_killer(job)):
+        make_run(root, name, model)
+    os._exit(0)
+
+
+def _killer(job: Job) -> Callable[[str, Path], None]:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    trace = None if job.trace is None else os.open(job.trace, flags)
+    calls: list[str] = []
+
+    def watch(operation: str, path: Path) -> None:
+        calls.append(f"{operation} {path.name}")
+        if trace is not None:
+            os.write(trace, f"{calls[-1]}\n".encode())
+        num_steps = calls.count("write ratios.jsonl")
+        is_late = job.kill_after_steps is not None and num_steps > job.kill_after_steps
+        if is_late or len(calls) - 1 == job.kill_at_call:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return watch
+
+
+_TESTS = Path(__file__).parents[1]
+_ROOTS = [str(_TESTS), str(_TESTS.parent), os.environ.get("PYTHONPATH", "")]
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, _ROOTS))  # the server inherits no sys.path
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(PRELOADED)
+
+
+def run(job: Job, *, timeout_seconds: float = 120) -> int:
+    """Run a session to its end; return its exit code, or minus the signal that ended it."""
+    return in_fork(work, job, timeout_seconds=timeout_seconds)
+
+
+def in_fork(target: Callable[..., None], *arguments: object, timeout_seconds: float = 120) -> int:
+    """Call `target` in a fork of the server; return how it ended."""
+    process = _CONTEXT.Process(target=target, args=arguments)
+    process.start()
+    process.join(timeout_seconds)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        raise TimeoutError(f"a forked process hung: {arguments}")
+    return process.exitcode

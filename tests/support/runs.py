@@ -1,0 +1,30 @@
+"""Runs for tests: the micro model, the micro task, and a configuration that takes milliseconds."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rlrun.config.load import dump_config, load_config
+from rlrun.runs import store
+from rlrun.runs.layout import RunDir
+
+MICRO = (
+    "train.max_steps=6",
+    "sampling.max_completion_tokens=4",
+    "sampling.max_prompt_tokens=8",
+    "sampling.batch_rows=8",
+    "grpo.prompts_per_step=3",
+    "grpo.group_size=4",
+    "grpo.learning_rate=0.01",
+    "model.lora.rank=2",
+    "model.lora.target_modules=[q_proj, v_proj, down_proj]",
+    "saving.every_steps=null",
+    "saving.background=false",
+)
+
+
+def make_run(root: Path, name: str, model: Path, overrides: Sequence[str] = ()) -> RunDir:
+    config = load_config("tiny", [*MICRO, f"model.path={model}", *overrides]).config
+    return store.create_run(
+        root, name=name, config_text=dump_config(config), num_threads=1, now=datetime.now(UTC)
+    )

@@ -1,0 +1,12 @@
+"""Imports, in the fork server, all that a session needs, so that forks find it there."""
+
+import peft.tuners.lora.model
+import safetensors.torch
+import transformers.models.llama.modeling_llama
+import transformers.models.llama.tokenization_llama
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+
+import rlrun.trainer.worker
+
+__all__ = ["AutoModelForCausalLM", "AutoTokenizer", "PreTrainedTokenizerFast", "peft",
+           "rlrun", "safetensors", "transformers"]  # fmt: skip
