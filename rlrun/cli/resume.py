@@ -42,9 +42,10 @@ def resume(
     detach: DetachOption = False,
     root: RootOption = None,
 ) -> int:
-    """Continue a run from its newest checkpoint, replaying what is journaled.
+    """Continue a run exactly where it was left.
 
-    On the same machine and versions the run ends in the same bytes as if it had never stopped.
+    It goes on from the newest checkpoint and replays what is journaled beyond it.  On the same
+    machine and versions the run ends in the same bytes as if it had never stopped.
 
     Exit codes: 0 done, 75 stopped early, 130 stopped at once; the others are in 'rlrun --help'.
     """

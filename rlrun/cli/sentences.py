@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlrun.cli.text import count, duration, fraction, number
+from rlrun.cli.text import count, duration, fraction
 from rlrun.runs.jsonl import Record
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import Outcome, SessionEnd, SessionStart
@@ -23,6 +23,14 @@ ZERO_REWARD = (
     "sampling.max_completion_tokens"
 )
 
+_STEP_FORMS = {
+    "reward_mean": "reward {:.3f}",
+    "loss": "loss {:7.4f}",
+    "kl": "kl {:.4f}",
+    "entropy": "entropy {:.3f}",
+    "grad_norm": "grad {:.3f}",
+    "completion_tokens_mean": "length {:.1f}",
+}
 _OUTCOMES: dict[Outcome, str] = {
     "finished": "finished",
     "steps_done": "took the steps asked for",
@@ -67,12 +75,7 @@ def step_line(record: Record, max_steps: int | None) -> str:
     clock = record.get("clock", {})
     width = 0 if max_steps is None else 2 * len(str(max_steps)) + 1
     words = [f"step {fraction(record['step'], max_steps):>{width}}"]
-    for key, label in (("reward_mean", "reward"), ("loss", "loss"), ("kl", "kl"),
-                       ("entropy", "entropy"), ("grad_norm", "grad")):  # fmt: skip
-        if key in record:
-            words.append(f"{label} {number(record[key])}")
-    if "completion_tokens_mean" in record:
-        words.append(f"length {record['completion_tokens_mean']:.1f}")
+    words += [form.format(record[key]) for key, form in _STEP_FORMS.items() if key in record]
     if "tokens_per_second" in clock:
         words.append(f"{clock['tokens_per_second']:,.0f} tokens/s")
     if "seconds" in clock:

@@ -14,11 +14,12 @@ from rlrun.sessions.report import CheckpointReport, RunReport, report
 from rlrun.sessions.state import RunSummary
 
 _SESSIONS = ("SESSION", "STEPS", "ENDED", "BEGAN", "TIME", "NEW", "REPLAYED", "DEVICE", "HOST")
+_NUM_NEWEST = 10  # checkpoints that have a row in any case
 _CHECKPOINTS = ("CHECKPOINT", "STATE", "SIZE", "WHY")
 
 
 def status(name: RunArgument = None, as_json: JsonOption = False, root: RootOption = None) -> None:
-    """Show a run: its step, its reward, its sessions and its checkpoints.
+    """Show a run, its sessions and its checkpoints.
 
     A checkpoint is valid if its manifest and its files' sizes fit; a resume checks every byte.
 
@@ -40,7 +41,12 @@ def status(name: RunArgument = None, as_json: JsonOption = False, root: RootOpti
         show.table(_SESSIONS, session_rows(found.sessions, is_running=is_running))
     if found.checkpoints:
         show.out("")
-        show.table(_CHECKPOINTS, [checkpoint_row(one) for one in found.checkpoints])
+        shown = worth_a_row(found.checkpoints)
+        show.table(_CHECKPOINTS, [checkpoint_row(one) for one in shown])
+        if len(shown) < len(found.checkpoints):
+            num_left_out = len(found.checkpoints) - len(shown)
+            left_out = text.count(num_left_out, "earlier valid checkpoint")
+            show.talk(f"({left_out} not shown; use --json)")
     show.hints([command for command in commands if not command.startswith("rlrun status")])
 
 
@@ -98,6 +104,12 @@ def _session_row(session: Session, *, is_running: bool) -> tuple[str, ...]:
         start.device if start else "-",
         opening.host,
     )
+
+
+def worth_a_row(checkpoints: Sequence[CheckpointReport]) -> list[CheckpointReport]:
+    """Return the newest checkpoints, and all that are not valid."""
+    newest = checkpoints[-_NUM_NEWEST:]
+    return [one for one in checkpoints if one in newest or one.verdict != "valid"]
 
 
 def checkpoint_row(one: CheckpointReport) -> tuple[str, ...]:

@@ -24,9 +24,10 @@ def stop(
     ] = 600.0,
     root: RootOption = None,
 ) -> None:
-    """Stop the session that works on a run, and wait until it has saved.
+    """Stop the session that works on a run.
 
-    Without a name it is the most recently active run that somebody works on.
+    Waits until it has saved and ended.  Without a name it is the most recently active run that
+    somebody works on.
 
     Exit codes: 0 stopped, 5 not in time or out of reach, 7 nobody works on it.
     """

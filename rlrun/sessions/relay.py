@@ -36,8 +36,10 @@ class Relay:
 
     def __enter__(self) -> "Relay":
         for number in SIGNALS:
-            if signal.getsignal(number) != signal.SIG_IGN:  # nohup means what it says
-                self._previous[number] = signal.signal(number, self._handle)
+            is_ignored = signal.getsignal(number) == signal.SIG_IGN
+            if number == signal.SIGHUP and is_ignored:
+                continue  # nohup means what it says
+            self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(

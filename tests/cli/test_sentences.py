@@ -45,7 +45,7 @@ def test_differences_changes_and_notes_are_said_one_a_line() -> None:
 
 def test_a_step_is_one_line_whose_columns_line_up(step_record: Callable[..., Any]) -> None:
     assert sentences.step_line(step_record(7), 100) == (
-        "step   7/100  reward 0.500  loss -0.013  kl 0.001  1,234 tokens/s  2.0 s"
+        "step   7/100  reward 0.500  loss -0.0125  kl 0.0010  1,234 tokens/s  2.0 s"
     )
 
 

@@ -83,6 +83,20 @@ def test_a_damaged_ledger_is_code_6(rlrun: Run, make_run: Run) -> None:
     assert rlrun("status", "a").code == 6
 
 
+def test_of_many_checkpoints_the_newest_and_the_invalid_have_a_row(
+    rlrun: Run, make_run: Run
+) -> None:
+    maker = make_run("a")
+    for step in range(1, 14):
+        maker.saves(step)
+    (maker.run.step(2) / "model" / "weights").write_bytes(b"")
+    said = rlrun("status", "a")
+    rows = [line.split() for line in said.out.splitlines() if line.startswith("step ")]
+    steps = [int(row[1]) for row in rows if row[2:3] and row[2] in ("valid", "invalid")]
+    assert steps == [2, *range(4, 14)]
+    assert "(2 earlier valid checkpoints not shown; use --json)" in said.err
+
+
 def test_a_new_run_has_no_tables(rlrun: Run, make_run: Run) -> None:
     make_run("a")
     said = rlrun("status", "a")

@@ -45,7 +45,17 @@ def test_the_handlers_are_put_back() -> None:
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
-def test_an_ignored_signal_stays_ignored_as_nohup_wants_it() -> None:
+def test_an_interrupt_counts_even_where_a_shell_script_ignores_it() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Relay() as relay:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert relay.num_signals == 1
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_an_ignored_hangup_stays_ignored_as_nohup_wants_it() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with Relay() as relay:
