@@ -23,7 +23,7 @@ def complete_run(incomplete: str) -> list[str]:
 RunArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[RUN]",
+        metavar="RUN",
         help="A run's name; the most recently active run if not given.",
         autocompletion=complete_run,
         show_default=False,

@@ -18,9 +18,9 @@ def offset_of_last_lines(path: Path, count: int) -> int:
             if text.count(b"\n") > count:
                 break
     whole = text[: text.rfind(b"\n") + 1]
-    lines = whole.splitlines(keepends=True)
+    lines = whole.split(b"\n")[:-1]  # not splitlines: a carriage return ends no line
     kept = lines[max(0, len(lines) - count) :]
-    return position + len(whole) - sum(map(len, kept))
+    return position + len(whole) - sum(len(line) + 1 for line in kept)
 
 
 class Tail:

@@ -30,6 +30,11 @@ def test_the_last_lines_are_found_whatever_the_block_size(
     assert path.read_bytes()[offset:] == b"".join(line + b"\n" for line in kept) + b"torn"
 
 
+def test_a_carriage_return_ends_no_line(path: Path) -> None:
+    path.write_bytes(b"one\n10%\r20%\r30%\n")
+    assert Tail(path, num_last_lines=1).read() == [b"10%\r20%\r30%"]
+
+
 def test_new_lines_come_once(path: Path) -> None:
     follower = Tail(path)
     assert follower.read() == []
