@@ -1,7 +1,7 @@
 """What a save and a replay cost, as ratios in one run.
 
-Save: the time for which training stands still at a checkpoint, against one copy of the same bytes in memory.
-Replay: the updates of steps taken again from the journal, against the same updates the first time.
+Save: the time for which training stands still at a checkpoint, against one copy of the same bytes
+in memory.  Replay: the updates of steps taken again from the journal, against the first time.
 
 usage: sessions.py [--rounds N] [--hidden H]
 """
@@ -70,7 +70,7 @@ def measure_saves(root: Path, name: str, overrides: Sequence[str]) -> dict[str, 
         tensors = tensors_in([dict(taken.weights), dict(taken.optimizer)])
         sizes.append(sum(tensor.numel() * tensor.element_size() for tensor in tensors))
         self._saver.wait()  # the copy below must not compete with the save
-        copies.append(timed(lambda: [tensor.clone() for tensor in tensors]))
+        copies.append(min(timed(lambda: [t.clone() for t in tensors]) for _ in range(3)))
 
     snapshots: list[Snapshot] = []
 
@@ -103,7 +103,8 @@ def measure_replay(root: Path, steps: int, rounds: int) -> dict[str, object]:
     """
     ratios = []
     for number in range(rounds):
-        run = make_run(root, f"replay{number}", [f"train.max_steps={steps}", "saving.every_steps=null"])
+        settings = [f"train.max_steps={steps}", "saving.every_steps=null"]
+        run = make_run(root, f"replay{number}", settings)
         work_in_process(run)
         first = update_seconds(run.train_log)
         for path in sorted(run.training_state.glob("step_*")):

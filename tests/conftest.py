@@ -22,7 +22,7 @@ FAKE_WORKER = SUPPORT / "fake_worker.py"
 
 @pytest.fixture(scope="session")
 def micro_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random character model on disk, made in another process so that this one computes nothing."""
+    """A random character model on disk, made in a process of its own: this one computes nothing."""
     folder = tmp_path_factory.mktemp("models") / "micro"
     subprocess.run(
         [sys.executable, "-m", "support.micro_model", str(folder)],

@@ -118,7 +118,8 @@ def _prove(learner: Learner, step: Step, names: tuple[str, ...]) -> None:
         if manifest.describe_bytes(written[name]) != entries[name]:
             raise DamagedError(
                 f"{step.path / name} came back with other bits than were saved; the libraries that "
-                "read it differ from those that wrote it; install the versions in training_info.json"
+                "read it differ from those that wrote it; install the versions in "
+                "training_info.json"
             )
 
 
