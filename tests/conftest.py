@@ -1,11 +1,24 @@
 """Fixtures that several rooms share."""
 
+import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from support.run_maker import CONFIG, RunMaker, record_of
+
+from rlrun.cli.app import run
+from rlrun.runs.layout import RunDir
+from rlrun.sessions import launch
+
+SUPPORT = Path(__file__).with_name("support")
+FAKE_WORKER = SUPPORT / "fake_worker.py"
 
 settings.register_profile("rlrun", deadline=None)  # a busy machine is no defect
 settings.load_profile("rlrun")
@@ -13,7 +26,7 @@ settings.load_profile("rlrun")
 
 @pytest.fixture(scope="session")
 def micro_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random character model on disk; another process made it, so that this one computes nothing."""
+    """A random character model on disk, made in a process of its own: this one computes nothing."""
     folder = tmp_path_factory.mktemp("models") / "micro"
     subprocess.run(
         [sys.executable, "-m", "support.micro_model", str(folder)],
@@ -22,3 +35,101 @@ def micro_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
     )
     return folder
+
+
+@pytest.fixture
+def step_record() -> Callable[..., dict[str, Any]]:
+    """Make a record of the training log."""
+    return record_of
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty root, which is also the default one."""
+    monkeypatch.setenv("RLRUN_ROOT", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def make_run(root: Path) -> Callable[..., RunMaker]:
+    """Make a run under the root."""
+    return lambda name="a", config=CONFIG: RunMaker(root, name, config)
+
+
+@pytest.fixture
+def make_foreign_run(root: Path) -> Callable[[str], RunDir]:
+    """Make a run as an older tool left it: steps without our manifest, no run.json."""
+
+    def make(name: str) -> RunDir:
+        run = RunDir(root / "training_runs" / name)
+        (run.training_state / "step_40").mkdir(parents=True)
+        (run.step(40) / "training_info.json").write_text('{"step": 40}')
+        (run.step(40) / "optimizer.pt").write_bytes(b"123")
+        run.logs.mkdir()
+        run.train_log.write_text('{"step": 40, "reward_mean": 0.25}\n{"note": "no step"}\n')
+        os.utime(run.train_log, (1, 1))
+        return run
+
+    return make
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command line ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def rlrun(root: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Run a command line in this process."""
+
+    def run_command(*arguments: str) -> Said:
+        capsys.readouterr()
+        code = run(arguments)
+        captured = capsys.readouterr()
+        return Said(code, captured.out, captured.err)
+
+    return run_command
+
+
+@pytest.fixture
+def fake_worker(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let sessions be worked by support/fake_worker.py, which behaves as it is told."""
+
+    def use(**behaviour: Any) -> None:
+        monkeypatch.setenv("FAKE_WORKER", json.dumps(behaviour))
+        monkeypatch.setenv("PYTHONPATH", str(SUPPORT.parent.parent))
+        monkeypatch.setattr(launch, "WORKER_COMMAND", (sys.executable, str(FAKE_WORKER)))
+        monkeypatch.setattr(launch, "TRAIN_PACKAGES", ())
+
+    return use
+
+
+@pytest.fixture
+def start_rlrun(root: Path, fake_worker: Callable[..., None]) -> Iterator[Callable[..., Any]]:
+    """Start a command line in a process of its own, worked by the fake worker."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, **behaviour: Any) -> subprocess.Popen[str]:
+        fake_worker(**behaviour)
+        script = (
+            "import sys; from rlrun.sessions import launch; from rlrun.cli.app import main; "
+            f"launch.WORKER_COMMAND = (sys.executable, {str(FAKE_WORKER)!r}); "
+            "launch.TRAIN_PACKAGES = (); main()"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate(timeout=20)

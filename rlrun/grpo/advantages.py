@@ -11,9 +11,9 @@ _STD_FLOOR = 1e-4
 def group_advantages(rewards: Sequence[float], scaling: Scaling) -> list[float]:
     """Return one advantage per reward of a group; equal rewards give exactly zero.
 
-    Reward minus the group's mean (Liu et al. 2025, "Understanding R1-Zero-like training", eq. 4) and,
-    with `group_std`, divided by the group's standard deviation (n - 1) plus 1e-4 (Shao et al. 2024,
-    "DeepSeekMath", section 4.1.2).
+    Reward minus the group's mean (Liu et al. 2025, "Understanding R1-Zero-like training", eq. 4)
+    and, with `group_std`, divided by the group's standard deviation (n - 1) plus 1e-4 (Shao et
+    al. 2024, "DeepSeekMath", section 4.1.2).
 
     >>> group_advantages([1.0, 0.0, 0.0, 1.0], "none")
     [0.5, -0.5, -0.5, 0.5]
@@ -32,5 +32,5 @@ def group_advantages(rewards: Sequence[float], scaling: Scaling) -> list[float]:
 
 
 def is_uniform(rewards: Sequence[float]) -> bool:
-    """Return whether all rewards of a group are equal: then it says nothing about better or worse."""
+    """Return whether all rewards are equal: then the group knows no better and no worse."""
     return all(reward == rewards[0] for reward in rewards)

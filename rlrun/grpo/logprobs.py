@@ -8,7 +8,8 @@ def score_tokens(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (log-probabilities with gradient, entropy without), each float32 [B, K].
 
-    From `logits` [B, K, V] and `targets` [B, K], of the distribution at `temperature`; entropy in nats.
+    From `logits` [B, K, V] and `targets` [B, K], of the distribution at `temperature`; entropy in
+    nats.
     """
     scaled = logits.float() if temperature == 1.0 else logits.float() / temperature  # [B, K, V]
     normaliser = torch.logsumexp(scaled, dim=-1)  # [B, K]

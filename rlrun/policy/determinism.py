@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 import torch
+import torch.utils.deterministic as deterministic_settings
 
 from rlrun.errors import WorkerError
 
@@ -23,6 +24,8 @@ def apply(*, deterministic: bool, num_threads: int) -> None:
     """Set torch's switches for this process."""
     torch.set_num_threads(num_threads)
     torch.use_deterministic_algorithms(deterministic)
+    # Filling fresh memory finds reads of it in kernels under development; here it only costs time.
+    deterministic_settings.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not deterministic
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cuda.matmul.allow_tf32 = not deterministic

@@ -108,8 +108,8 @@ class Policy:
         if expected != found:
             odd = sorted(set(expected.items()) ^ set(found.items()), key=str)[0][0]
             raise DamagedError(
-                f"{where} does not fit this model: {odd!r} differs in name, shape or type; continue "
-                "with the model and LoRA settings it was made with"
+                f"{where} does not fit this model: {odd!r} differs in name, shape or type; "
+                "continue with the model and LoRA settings it was made with"
             )
         self._assign(state)
 
@@ -147,7 +147,8 @@ def _load_model(source: ModelSource, dtype: torch.dtype) -> Any:
     quantised = AutoModelForCausalLM.from_pretrained(
         source.folder, gguf_file=source.gguf_file, dtype=dtype
     )
-    # The weights are plain by now, but the model still calls itself quantised; peft would believe it.
+    # The weights are plain by now, but the model still calls itself quantised; peft would believe
+    # it.
     config = quantised.config
     del config.quantization_config
     model = AutoModelForCausalLM.from_config(
@@ -170,7 +171,6 @@ def _add_adapter(
         lora_dropout=lora.dropout,
         target_modules=list(lora.target_modules),
         task_type="CAUSAL_LM",
-        base_model_name_or_path=source.name,
     )
     torch.manual_seed(derive_seed(run_seed, "lora_init"))
     try:

@@ -29,7 +29,7 @@ def schedule_factor(num_updates: int, config: GrpoConfig, max_steps: int) -> flo
 def build_optimizer(
     parameters: Iterable[torch.nn.Parameter], config: GrpoConfig
 ) -> torch.optim.AdamW:
-    """Return the optimizer.  The loop over parameters is explicit: other forms are other numerics."""
+    """Return the optimizer, with a plain loop over parameters: other forms are other numerics."""
     return torch.optim.AdamW(
         list(parameters),
         lr=config.learning_rate,

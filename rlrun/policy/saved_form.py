@@ -1,6 +1,7 @@
 """The policy's training state as bytes: equal states give equal bytes, on every machine.
 
-torch and safetensors write into memory, never into a path, which would put the file's name into the file.
+torch and safetensors write into memory, never into a path, which would put the file's name into
+the file.
 """
 
 import io
@@ -85,8 +86,8 @@ def bytes_to_state(data: bytes) -> dict[str, Any]:
 def _fresh(value: Any) -> Any:
     """Return an equal value whose containers are new and whose strings are shared.
 
-    A pickle refers back to objects it has seen, by identity: without this, a state that was loaded would
-    be written with other bytes than the same state that was computed.
+    A pickle refers back to objects it has seen, by identity: without this, a state that was
+    loaded would be written with other bytes than the same state that was computed.
     """
     if isinstance(value, str):
         return sys.intern(value)

@@ -65,7 +65,8 @@ def find_model(path: str) -> ModelSource:
     if local.is_dir():
         if not (local / "config.json").is_file():
             raise ConfigError(
-                f"model.path={path}: the folder has no config.json; give a Hugging Face model folder"
+                f"model.path={path}: the folder has no config.json; give a Hugging Face model "
+                "folder"
             )
         return ModelSource(local.absolute().name, local.absolute())
     return _from_hub(path)

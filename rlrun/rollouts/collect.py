@@ -27,8 +27,8 @@ def collect(
 ) -> Iterator[tuple[int, ScoredGroup]]:
     """Yield (slot, scored group) for each prompt not in `finished_slots`, as groups finish.
 
-    A prompt's slot is its place in `prompts`.  Raises Interrupted when `should_stop` says so; groups
-    that had finished were yielded before.
+    A prompt's slot is its place in `prompts`.  Raises Interrupted when `should_stop` says so;
+    groups that had finished were yielded before.
     """
     todo = [slot for slot in range(len(prompts)) if slot not in finished_slots]
     places = [(slot, sample) for slot in todo for sample in range(plan.group_size)]

@@ -1,7 +1,8 @@
 """One draw a row from a row of logits, by inversion of an exact cumulative distribution.
 
 R rows, V tokens.  Probabilities are rounded to multiples of 2^-52 and added as integers: integer
-addition has no rounding, so the draw depends neither on the order of a parallel sum nor on the device.
+addition has no rounding, so the draw depends neither on the order of a parallel sum nor on the
+device.
 """
 
 import torch

@@ -1,8 +1,9 @@
 """The in-process engine: completions from the policy itself, each independent of its batch.
 
-Every forward pass has one of two shapes, filled or not: [prefill rows, chunk] for prompts and [R, 1] to
-decode; attention is over all L slots of the cache.  A row's tokens sit at slots 0, 1, 2, ... of its own.  So
-a row is computed by the same instructions whoever its neighbours are (section 8 of docs/design.md).
+Every forward pass has one of two shapes, filled or not: [prefill rows, chunk] for prompts and [R,
+1] to decode; attention is over all L slots of the cache.  A row's tokens sit at slots 0, 1, 2,
+... of its own.  So a row is computed by the same instructions whoever its neighbours are (section
+8 of docs/design.md).
 """
 
 from collections import deque

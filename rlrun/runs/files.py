@@ -1,7 +1,7 @@
 """The file layer: every byte on its way to a run directory, one named call at a time.
 
-A test can watch each call, or die in front of it (`watched`).  An operating system's refusal becomes
-a StorageError that names the path and the way out.  Nothing here knows what it writes.
+A test can watch each call, or die in front of it (`watched`).  An operating system's refusal
+becomes a StorageError that names the path and the way out.  Nothing here knows what it writes.
 """
 
 import errno

@@ -1,13 +1,14 @@
 """The sessions of a run: who worked on it, from where to where, and how it ended.
 
-Each session appends an `open` when it holds the lock, a `start` when it is ready to train, and an `end`;
-one without an `end` was killed.
+Each session appends an `open` when it holds the lock, a `start` when it is ready to train, and an
+`end`; one without an `end` was killed.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from rlrun.errors import DamagedError
 from rlrun.runs import files, jsonl
 from rlrun.runs.layout import RunDir
 
@@ -97,25 +98,42 @@ def _append(run: RunDir, record: Mapping[str, Any]) -> None:
 
 
 def read(run: RunDir) -> list[Session]:
-    """Return all sessions, oldest first."""
+    """Return all sessions, oldest first; DamagedError for a record that is none of ours."""
     openings: dict[int, SessionOpening] = {}
     starts: dict[int, SessionStart] = {}
     ends: dict[int, SessionEnd] = {}
     for record in jsonl.read(run.sessions):
-        fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
-        }
-        event, number = fields.pop("event"), fields["session"]
-        if event == "open":
-            openings[number] = SessionOpening(**fields)
-        elif event == "start":
-            starts[number] = SessionStart(**fields)
-        else:
-            ends[number] = SessionEnd(**fields)
+        try:
+            _sort_in(dict(record), openings, starts, ends)
+        except (KeyError, TypeError) as error:
+            raise DamagedError(
+                f"{run.sessions} has a record that this rlrun does not know ({error}); update "
+                "rlrun, or restore the file from a copy"
+            ) from error
     return [
         Session(opening, starts.get(number), ends.get(number))
         for number, opening in sorted(openings.items())
     ]
+
+
+def _sort_in(
+    record: dict[str, Any],
+    openings: dict[int, SessionOpening],
+    starts: dict[int, SessionStart],
+    ends: dict[int, SessionEnd],
+) -> None:
+    event, number = record.pop("event"), record["session"]
+    fields: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
+    }
+    if event == "open":
+        openings[number] = SessionOpening(**fields)
+    elif event == "start":
+        starts[number] = SessionStart(**fields)
+    elif event == "end":
+        ends[number] = SessionEnd(**fields)
+    else:
+        raise KeyError(event)
 
 
 def next_session(run: RunDir) -> int:

@@ -89,8 +89,8 @@ def refuse(run: RunDir, owner: Owner) -> LockedError:
 class Lock:
     """The lock of a run, held from construction to `release`.
 
-    `number` is asked for the session's number once the lock is held.  Raises LockedError if a living
-    process holds it.
+    `number` is asked for the session's number once the lock is held.  Raises LockedError if a
+    living process holds it.
     """
 
     def __init__(

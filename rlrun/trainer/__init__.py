@@ -1,1 +1,1 @@
-"""The worker: takes the lock of a run, trains it for one session, and leaves it ready for the next."""
+"""The worker: takes the lock of a run, trains for one session, leaves it ready for the next."""

@@ -5,15 +5,16 @@ import faulthandler
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 from time import monotonic
 
-from rlrun.errors import LockedError
-from rlrun.policy import determinism
+from rlrun.errors import EXIT_STOPPED_NOW, LockedError
 from rlrun.runs.layout import RunDir
 from rlrun.runs.request import SessionRequest
-from rlrun.trainer.stopping import Stopper
-from rlrun.trainer.worker import run_session
+from rlrun.trainer.stopping import StopNow, Stopper
+
+_log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -26,18 +27,31 @@ def main() -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
-    determinism.prepare_environment()
-    request: SessionRequest = arguments.request
-    stopper = Stopper(max_seconds=request.max_seconds, clock=monotonic)
+    stopper = Stopper(max_seconds=arguments.request.max_seconds, clock=monotonic)
     stopper.install()
     try:
-        code = run_session(RunDir(arguments.run_dir.absolute()), request, stopper=stopper)
+        code = _work(RunDir(arguments.run_dir.absolute()), arguments.request, stopper)
     except LockedError as error:
-        logging.getLogger(__name__).error("%s", error)
+        _log.error("%s", error)
         code = error.exit_code
+    except StopNow:  # before there was a session to stop
+        code = EXIT_STOPPED_NOW
     logging.shutdown()
     # A save may still be writing after a second signal; it is of no use to wait for it.
     os._exit(code)
+
+
+def _work(run: RunDir, request: SessionRequest, stopper: Stopper) -> int:
+    """Import what trains, which takes seconds in which signals must count already, and train."""
+    import transformers.utils.logging
+
+    from rlrun.policy import determinism
+    from rlrun.trainer.worker import run_session
+
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
+    transformers.utils.logging.disable_progress_bar()
+    determinism.prepare_environment()
+    return run_session(run, request, stopper=stopper)
 
 
 if __name__ == "__main__":

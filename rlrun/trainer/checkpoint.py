@@ -118,7 +118,8 @@ def _prove(learner: Learner, step: Step, names: tuple[str, ...]) -> None:
         if manifest.describe_bytes(written[name]) != entries[name]:
             raise DamagedError(
                 f"{step.path / name} came back with other bits than were saved; the libraries that "
-                "read it differ from those that wrote it; install the versions in training_info.json"
+                "read it differ from those that wrote it; install the versions in "
+                "training_info.json"
             )
 
 
@@ -126,9 +127,15 @@ class Saver:
     """Publishes snapshots, one at a time, in the background if asked."""
 
     def __init__(
-        self, run: RunDir, *, background: bool, on_published: Callable[[int, float], None]
+        self,
+        run: RunDir,
+        *,
+        background: bool,
+        before: Callable[[], None],
+        on_published: Callable[[int, float], None],
     ) -> None:
         self._run = run
+        self._before = before
         self._on_published = on_published
         self._executor = ThreadPoolExecutor(1, "saver") if background else None
         self._pending: Future[None] | None = None
@@ -149,5 +156,6 @@ class Saver:
 
     def _publish(self, snapshot: Snapshot) -> None:
         started = time.monotonic()
+        self._before()
         checkpoints.publish(self._run, snapshot.step, to_files(snapshot), snapshot.info)
         self._on_published(snapshot.step, time.monotonic() - started)

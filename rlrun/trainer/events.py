@@ -1,7 +1,7 @@
 """TensorBoard events of a session, written through the file layer.
 
-One file a session, which begins by telling TensorBoard to forget what earlier files say of the steps from here
-on (`purge_step`), so that every step stands once.
+One file a session, which begins by telling TensorBoard to forget what earlier files say of the
+steps from here on (`purge_step`), so that every step stands once.
 """
 
 import io

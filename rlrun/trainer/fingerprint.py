@@ -88,8 +88,8 @@ def compare(
     ]
     if refused and not allow_inexact:
         raise InexactError(
-            f"this run was made with something else ({'; '.join(refused)}); give the same again, or "
-            "continue without the promise of exactness with --allow-inexact"
+            f"this run was made with something else ({'; '.join(refused)}); give the same again, "
+            "or continue without the promise of exactness with --allow-inexact"
         )
     differences = (*changes, *sentences)
     if not now["deterministic"]:

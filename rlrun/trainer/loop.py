@@ -8,8 +8,8 @@ from rlrun.trainer.session import Session
 def train(session: Session) -> Outcome:
     """Train until the session's end, save, and return why it ended.
 
-    Prompts, rollouts, rewards and advantages make a batch; a batch serves one or more steps; a step is
-    reported and, when due, saved.  What is journaled already is replayed by this same loop.
+    Prompts, rollouts, rewards and advantages make a batch; a batch serves one or more steps; a
+    step is reported and, when due, saved.  What is journaled already is replayed by this same loop.
     """
     batch = None
     while (outcome := session.why_end()) is None:

@@ -56,7 +56,7 @@ def find_starting_point(run: RunDir, *, run_id: str, from_step: int | None) -> S
 
 
 def _frontier(run: RunDir, step: int, recovered: Recovered) -> int:
-    """Return the last step that was taken: a batch is committed only when its elders are used up."""
+    """Return the last step taken: a batch is committed only when its elders are used up."""
     last = jsonl.read_last(run.train_log)
     logged = int(last["step"]) if last else 0
     committed = max(recovered.batches, default=1) - 1

@@ -86,6 +86,7 @@ class Session:
         self._saver = Saver(
             plan.run,
             background=bench.config.saving.background,
+            before=self._reporter.sync,
             on_published=lambda _, seconds: stopper.note_save(seconds),
         )
         self._schedule = SaveSchedule(step=progress.step, epoch=self._epoch, now=monotonic())
@@ -192,7 +193,6 @@ class Session:
         self.phase = "saving"
         step = self.progress.step
         self._journal.seal(step)
-        self._reporter.sync()
         snapshot = take_snapshot(
             self.bench.learner, self._static_files, step, self._manifest_info(batch)
         )

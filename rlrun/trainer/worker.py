@@ -93,8 +93,8 @@ class Ending:
         elif is_out_of_memory(error):
             self.exit_code = WorkerError.exit_code
             self.message = (
-                f"out of memory while {phase}; lower {_LOWER_BY_PHASE[phase]}; what is journaled is "
-                f"kept, 'rlrun resume {self.run.name}' uses it"
+                f"out of memory while {phase}; lower {_LOWER_BY_PHASE[phase]}; what is journaled "
+                f"is kept, 'rlrun resume {self.run.name}' uses it"
             )
         else:
             self.message = (
@@ -208,8 +208,8 @@ def _configuration(run: RunDir, request: SessionRequest) -> tuple[RunConfig, lis
     inexact = [describe(change) for change in compare_configs(current, wanted).inexact]
     if inexact and not request.allow_inexact:
         raise InexactError(
-            f"these settings enter an update: {'; '.join(inexact)}; keep them, or give up the promise "
-            "of exactness with --allow-inexact"
+            f"these settings enter an update: {'; '.join(inexact)}; keep them, or give up the "
+            "promise of exactness with --allow-inexact"
         )
     return wanted, inexact
 
@@ -224,8 +224,8 @@ def _plan(
 ) -> Plan:
     if start.step >= bench.max_steps:
         raise NothingToDoError(
-            f"run '{run.name}' is at its last step, {start.step} of {bench.max_steps}; to go further "
-            f"use 'rlrun resume {run.name} --set train.max_steps={start.step + 50}'"
+            f"run '{run.name}' is at its last step, {start.step} of {bench.max_steps}; to go "
+            f"further use 'rlrun resume {run.name} --set train.max_steps={start.step + 50}'"
         )
     wanted = bench.max_steps if request.steps is None else start.frontier + request.steps
     target = min(bench.max_steps, wanted)

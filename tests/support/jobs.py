@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rlrun.runs import files
@@ -25,7 +25,7 @@ class Job:
     """One session, and what befalls it."""
 
     run_dir: Path
-    request: SessionRequest = SessionRequest(device="cpu")
+    request: SessionRequest = field(default_factory=lambda: SessionRequest(device="cpu"))
     kill_at_call: int | None = None  # SIGKILL in front of this file operation, counted from 0
     kill_after_steps: int | None = None  # SIGKILL when that many steps were reported
     trace: Path | None = None  # receives each file operation before it is made: also of the killed

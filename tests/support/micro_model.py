@@ -1,6 +1,7 @@
 """A random two-layer character model: training on it means nothing and takes milliseconds.
 
-Run as a script (`python -m support.micro_model FOLDER`), so that the caller's process computes nothing.
+Run as a script (`python -m support.micro_model FOLDER`), so that the caller's process computes
+nothing.
 """
 
 import sys

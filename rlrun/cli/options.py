@@ -1,0 +1,93 @@
+"""The options that commands share, and what their values mean."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlrun.cli import text
+from rlrun.errors import UsageError
+from rlrun.runs import store
+from rlrun.runs.layout import find_root
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+
+
+def complete_run(incomplete: str) -> list[str]:
+    """Return the names of runs in the default root that begin so, for the shell."""
+    names = (run.name for run in store.list_runs(find_root(None)))
+    return [name for name in names if name.startswith(incomplete)]
+
+
+RunArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's name; the most recently active run if not given.",
+        autocompletion=complete_run,
+        show_default=False,
+    ),
+]
+RootOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--root",
+        metavar="FOLDER",
+        help="Where runs are kept; else $RLRUN_ROOT, $LOCALFS_ROOT or ./runs.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+StepsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--steps",
+        metavar="N",
+        min=1,
+        help="Take N new steps in this session; to the run's end if not given.",
+        show_default=False,
+    ),
+]
+MaxTimeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--max-time",
+        metavar="TIME",
+        help="End the session, everything saved, after 2h, 30m, 90s or 1h30m.",
+        show_default=False,
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a setting; repeatable.", show_default=False
+    ),
+]
+DetachOption = Annotated[
+    bool, typer.Option("--detach", help="Return at once; the session goes on by itself.")
+]
+
+
+def device_of(text: str) -> str:
+    """Return the device if it can be one; UsageError otherwise."""
+    if not _DEVICE.fullmatch(text):
+        raise UsageError(f"{text!r} is not a device; use auto, cpu, cuda or cuda:N")
+    return text
+
+
+def seconds_of(max_time: str | None) -> float | None:
+    """Return the seconds of `--max-time`, None if it was not given."""
+    return None if max_time is None else text.parse_duration(max_time)
+
+
+def from_step_of(text: str) -> int | None:
+    """Return the step of `--from N`, None for `latest`; UsageError otherwise."""
+    if text == "latest":
+        return None
+    if not text.isdecimal():
+        raise UsageError(f"--from takes a step's number or 'latest', not {text!r}")
+    return int(text)

@@ -1,0 +1,155 @@
+"""`rlrun resume`: go on with a run, exactly, or not at all unless that is allowed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from rlrun.cli import options, show, watch
+from rlrun.cli.options import (
+    DetachOption,
+    DeviceOption,
+    MaxTimeOption,
+    RootOption,
+    RunArgument,
+    SetOption,
+    StepsOption,
+)
+from rlrun.config.changes import compare, describe
+from rlrun.config.load import apply_overrides, config_to_dict, load_config
+from rlrun.config.schema import RunConfig
+from rlrun.errors import InexactError, NothingToDoError, RunNotFoundError
+from rlrun.runs import checkpoints, ledger, lock, store
+from rlrun.runs.layout import RunDir, find_root
+from rlrun.runs.request import SessionRequest
+from rlrun.sessions import launch
+
+
+def resume(
+    name: RunArgument = None,
+    from_: Annotated[
+        str, typer.Option("--from", metavar="STEP", help="latest, or a checkpoint's step.")
+    ] = "latest",
+    steps: StepsOption = None,
+    max_time: MaxTimeOption = None,
+    device: DeviceOption = "auto",
+    overrides: SetOption = None,
+    allow_inexact: Annotated[
+        bool,
+        typer.Option("--allow-inexact", help="Go on even if the updates will differ."),
+    ] = False,
+    detach: DetachOption = False,
+    root: RootOption = None,
+) -> int:
+    """Continue a run exactly where it was left.
+
+    It goes on from the newest checkpoint and replays what is journaled beyond it.  On the same
+    machine and versions the run ends in the same bytes as if it had never stopped.
+
+    Exit codes: 0 done, 75 stopped early, 130 stopped at once; the others are in 'rlrun --help'.
+    """
+    max_seconds, device = options.seconds_of(max_time), options.device_of(device)
+    from_step = options.from_step_of(from_)
+    run = store.find_run(find_root(root), name)
+    if name is None:
+        show.talk(f"resuming '{run.name}', the most recently active run")
+    refuse_foreign(run)
+    refuse_held(run)
+    settings = settings_of(run, overrides or (), allow_inexact=allow_inexact)
+    if from_step is None:
+        refuse_finished(run, settings)
+    else:
+        refuse_absent(run, from_step)
+    launch.require_train_extra(launch.TRAIN_PACKAGES)
+    request = SessionRequest(
+        steps=steps,
+        max_seconds=max_seconds,
+        from_step=from_step,
+        device=device,
+        allow_inexact=allow_inexact,
+        config=settings.as_request(),
+        changes=settings.changes,
+    )
+    return watch.work(watch.Job(run, request, settings.num_groups, root, is_detached=detach))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The configuration that a run has, and the one that it is to go on with."""
+
+    old: RunConfig
+    new: RunConfig
+    changes: tuple[str, ...]  # as sentences
+
+    @property
+    def num_groups(self) -> int:
+        """How many groups make a batch."""
+        return self.new.grpo.prompts_per_step
+
+    def as_request(self) -> dict[str, Any] | None:
+        """Return the new configuration for the worker, None if it is the old one."""
+        return config_to_dict(self.new) if self.changes else None
+
+
+def settings_of(run: RunDir, overrides: Sequence[str], *, allow_inexact: bool) -> Settings:
+    """Return the run's settings with `--set` on top.
+
+    Raises InexactError, naming each difference that enters an update, unless they are allowed.
+    """
+    old = load_config(str(run.config), ()).config
+    new = apply_overrides(old, overrides)
+    changes = compare(old, new)
+    if changes.inexact and not allow_inexact:
+        listed = "; ".join(map(describe, changes.inexact))
+        raise InexactError(
+            f"run '{run.name}' would not continue exactly, because its updates depend on this: "
+            f"{listed}; leave it out, or accept that with --allow-inexact"
+        )
+    return Settings(old, new, tuple(map(describe, (*changes.free, *changes.inexact))))
+
+
+def refuse_foreign(run: RunDir) -> None:
+    """Raise RunNotFoundError if the run is another tool's."""
+    if not run.identity.is_file():
+        raise RunNotFoundError(
+            f"'{run.name}' was not written by rlrun (it has no run.json), so it cannot be "
+            f"continued; 'rlrun status {run.name}' shows what it holds, 'rlrun train' starts a run"
+        )
+
+
+def refuse_held(run: RunDir) -> None:
+    """Raise LockedError if a session is working on the run."""
+    holder = lock.find_holder(run)
+    if holder is not None:
+        raise lock.refuse(run, holder)
+
+
+def refuse_absent(run: RunDir, step: int) -> None:
+    """Raise RunNotFoundError if the run has no such checkpoint."""
+    steps = checkpoints.list_steps(run)
+    if step not in steps:
+        known = ", ".join(map(str, steps)) or "none"
+        raise RunNotFoundError(f"run '{run.name}' has no step {step} to go on from; it has {known}")
+
+
+def refuse_finished(run: RunDir, settings: Settings) -> None:
+    """Raise NothingToDoError if the run's last session ended where the run ends."""
+    last = next((session for session in reversed(ledger.read(run)) if session.start), None)
+    if last is None or last.start is None or last.end is None:
+        return
+    step, max_steps = last.end.step, settings.new.train.max_steps
+    if max_steps is None and settings.new.train == settings.old.train:
+        max_steps = last.start.max_steps  # how many steps its epochs are, only a worker knows
+    if max_steps is not None and step >= max_steps:
+        raise NothingToDoError(
+            f"run '{run.name}' is finished at step {step} of {max_steps}; extend it with "
+            f"'{extend_command(run, settings.new)}'"
+        )
+
+
+def extend_command(run: RunDir, config: RunConfig) -> str:
+    """Return the command that moves a run's end."""
+    key = "max_steps" if config.train.num_epochs is None else "num_epochs"
+    command = f"rlrun resume {run.name} --set train.{key}=N"
+    return command if config.grpo.schedule == "constant" else f"{command} --allow-inexact"

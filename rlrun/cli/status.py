@@ -1,0 +1,117 @@
+"""`rlrun status`: one run at length."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rlrun.cli import sentences, show, text
+from rlrun.cli.options import JsonOption, RootOption, RunArgument
+from rlrun.runs import store
+from rlrun.runs.layout import find_root
+from rlrun.runs.ledger import Session
+from rlrun.sessions.report import CheckpointReport, RunReport, report
+from rlrun.sessions.state import RunSummary
+
+_SESSIONS = ("SESSION", "STEPS", "ENDED", "BEGAN", "TIME", "NEW", "REPLAYED", "DEVICE", "HOST")
+_NUM_NEWEST = 10  # checkpoints that have a row in any case
+_CHECKPOINTS = ("CHECKPOINT", "STATE", "SIZE", "WHY")
+
+
+def status(name: RunArgument = None, as_json: JsonOption = False, root: RootOption = None) -> None:
+    """Show a run, its sessions and its checkpoints.
+
+    A checkpoint is valid if its manifest and its files' sizes fit; a resume checks every byte.
+
+    Exit codes: see 'rlrun --help'.
+    """
+    run = store.find_run(find_root(root), name)
+    found = report(run)
+    commands = sentences.next_commands(run, found.summary.status, root)
+    if as_json:
+        show.json_result({**as_data(found), "directory": str(run.path), "next": commands})
+        return
+    curve = show.curve(found.rewards)
+    why = [("why", message) for message in last_message(found.sessions)]
+    rows = facts(found.summary, curve, now=time.time())
+    show.pairs([*rows, *why, ("directory", str(run.path))])
+    if found.sessions:
+        show.out("")
+        is_running = found.summary.status == "running"
+        show.table(_SESSIONS, session_rows(found.sessions, is_running=is_running))
+    if found.checkpoints:
+        show.out("")
+        shown = worth_a_row(found.checkpoints)
+        show.table(_CHECKPOINTS, [checkpoint_row(one) for one in shown])
+        if len(shown) < len(found.checkpoints):
+            num_left_out = len(found.checkpoints) - len(shown)
+            left_out = text.count(num_left_out, "earlier valid checkpoint")
+            show.talk(f"({left_out} not shown; use --json)")
+    show.hints([command for command in commands if not command.startswith("rlrun status")])
+
+
+def as_data(found: RunReport) -> dict[str, Any]:
+    """Return what `--json` prints of a run."""
+    return {
+        "run": asdict(found.summary),
+        "rewards": list(found.rewards),
+        "sessions": [asdict(session) for session in found.sessions],
+        "checkpoints": [asdict(checkpoint) for checkpoint in found.checkpoints],
+    }
+
+
+def facts(one: RunSummary, curve: str, *, now: float) -> list[tuple[str, str]]:
+    """Return the labels and values at the top."""
+    where = f", pid {one.pid} on {one.host}" if one.host else ""
+    saved = one.checkpoint_step
+    return [
+        ("run", one.name),
+        ("status", f"{one.status}{where}"),
+        ("step", text.fraction(one.step, one.max_steps)),
+        ("reward", f"{text.number(one.reward)} {curve}".rstrip()),
+        ("saved", "no step yet" if saved is None else f"step {saved}"),
+        ("active", text.age(now - one.last_active)),
+    ]
+
+
+def last_message(sessions: Sequence[Session]) -> list[str]:
+    """Return what the last session said when it failed, nothing if it did not."""
+    end = sessions[-1].end if sessions else None
+    return [end.message] if end and end.message else []
+
+
+def session_rows(sessions: Sequence[Session], *, is_running: bool) -> list[tuple[str, ...]]:
+    """Return a row for each session; only the newest can be running."""
+    return [
+        _session_row(session, is_running=is_running and session is sessions[-1])
+        for session in sessions
+    ]
+
+
+def _session_row(session: Session, *, is_running: bool) -> tuple[str, ...]:
+    opening, start, end = session.opening, session.start, session.end
+    whence = str(start.from_step) if start else "-"
+    if start and end:
+        whence = f"{start.from_step}-{end.step}"
+    return (
+        str(opening.session),
+        whence,
+        sentences.outcome_word(end, is_running=is_running),
+        text.moment(opening.opened),
+        text.duration(end.seconds) if end else "-",
+        str(end.num_steps) if end else "-",
+        str(end.num_replayed) if end else "-",
+        start.device if start else "-",
+        opening.host,
+    )
+
+
+def worth_a_row(checkpoints: Sequence[CheckpointReport]) -> list[CheckpointReport]:
+    """Return the newest checkpoints, and all that are not valid."""
+    newest = checkpoints[-_NUM_NEWEST:]
+    return [one for one in checkpoints if one in newest or one.verdict != "valid"]
+
+
+def checkpoint_row(one: CheckpointReport) -> tuple[str, ...]:
+    """Return the cells of a checkpoint."""
+    return (f"step {one.step}", one.verdict, text.size(one.num_bytes), one.problem or "-")

@@ -1,0 +1,1 @@
+"""One process on one run: what it is doing, how it is started, stopped and followed."""

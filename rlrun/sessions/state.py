@@ -1,0 +1,135 @@
+"""What a run is doing, computed from who holds it and how its last session ended; never stored."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rlrun.errors import (
+    ConfigError,
+    DamagedError,
+    InexactError,
+    NothingToDoError,
+    RunNotFoundError,
+    UsageError,
+)
+from rlrun.runs import checkpoints, jsonl, ledger, lock, store
+from rlrun.runs.layout import RunDir
+from rlrun.runs.ledger import Session, SessionStart
+from rlrun.runs.lock import Owner
+
+Status = Literal["new", "running", "stopped", "finished", "failed", "lost"]
+"""`stopped`: ended on purpose before the run's end; `lost`: killed, so it could not say how."""
+
+Word = Status | Literal["foreign", "damaged"]
+"""`foreign`: another tool's run, without run.json; `damaged`: its ledger does not read."""
+
+_AFTER: Mapping[ledger.Outcome, Status] = {
+    "finished": "finished",
+    "steps_done": "stopped",
+    "stopped": "stopped",
+    "time_limit": "stopped",
+    "stopped_now": "stopped",
+    "failed": "failed",
+}
+_REFUSALS = frozenset(
+    kind.exit_code
+    for kind in (UsageError, ConfigError, RunNotFoundError, NothingToDoError, InexactError)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A run in one row."""
+
+    name: str
+    status: Word
+    step: int  # the last one taken; 0: none yet
+    max_steps: int | None  # None: no session has said
+    reward: float | None  # mean of the last step
+    checkpoint_step: int | None  # the newest folder, valid or not
+    last_active: float  # seconds since the epoch
+    num_sessions: int
+    host: str | None = None  # of the session that holds the run
+    pid: int | None = None
+    problem: str | None = None  # why it is damaged
+
+
+def status(*, holder: Owner | None, lock_owner: Owner | None, last: Session | None) -> Status:
+    """Return the status of a run.
+
+    `holder` is alive and has the lock; `lock_owner` is whom the lock file names, dead or alive;
+    `last` is the newest session that counts.  A session that ends removes its lock file, so a dead
+    owner that the ledger does not know was killed before it could write that it opened the run.
+    """
+    if holder is not None:
+        return "running"
+    last_known = 0 if last is None else last.opening.session
+    if lock_owner is not None and lock_owner.session > last_known:
+        return "lost"
+    if last is None:
+        return "new"
+    return "lost" if last.end is None else _AFTER[last.end.outcome]
+
+
+def last_that_counts(sessions: Sequence[Session]) -> Session | None:
+    """Return the newest session, leaving out those that were refused and so changed nothing."""
+    return next((session for session in reversed(sessions) if not _was_refused(session)), None)
+
+
+def _was_refused(session: Session) -> bool:
+    if session.start is not None or session.end is None:
+        return False
+    return session.end.exit_code in _REFUSALS
+
+
+def last_start(sessions: Sequence[Session]) -> SessionStart | None:
+    """Return the newest start that a session has recorded."""
+    return next((session.start for session in reversed(sessions) if session.start), None)
+
+
+def look(run: RunDir) -> tuple[Status, Owner | None, list[Session]]:
+    """Return the status of a run of ours, its holder and its sessions.
+
+    Raises DamagedError if the ledger does not read.
+    """
+    found = _look_once(run)
+    # A session may begin or end between two reads, which then do not fit together: look again.
+    return _look_once(run) if found[0] == "lost" else found
+
+
+def _look_once(run: RunDir) -> tuple[Status, Owner | None, list[Session]]:
+    sessions = ledger.read(run)
+    holder = lock.find_holder(run)
+    last = last_that_counts(sessions)
+    now = status(holder=holder, lock_owner=lock.read_owner(run), last=last)
+    return now, holder, sessions
+
+
+def summarise(run: RunDir) -> RunSummary:
+    """Return a run in one row, reading only the ends of its files; damage is reported in it."""
+    word, holder, sessions, problem = _judge(run)
+    last_record = jsonl.read_last(run.train_log) or {}
+    steps = checkpoints.list_steps(run)
+    start = last_start(sessions)
+    return RunSummary(
+        name=run.name,
+        status=word,
+        step=last_record.get("step", steps[-1] if steps else 0),
+        max_steps=start.max_steps if start else None,
+        reward=last_record.get("reward_mean"),
+        checkpoint_step=steps[-1] if steps else None,
+        last_active=store.last_active(run),
+        num_sessions=len(sessions),
+        host=holder.host if holder else None,
+        pid=holder.pid if holder else None,
+        problem=problem,
+    )
+
+
+def _judge(run: RunDir) -> tuple[Word, Owner | None, list[Session], str | None]:
+    if not run.identity.is_file():
+        return "foreign", None, [], None
+    try:
+        return (*look(run), None)
+    except DamagedError as error:
+        return "damaged", lock.find_holder(run), [], str(error)

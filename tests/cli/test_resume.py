@@ -1,0 +1,151 @@
+"""`rlrun resume`: what it refuses before a worker is started, and what it hands over."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlrun.runs import ledger
+
+Run = Callable[..., Any]
+LINEAR = "grpo:\n  schedule: linear\ntrain:\n  max_steps: 10\n"
+EPOCHS = "train:\n  num_epochs: 2\n"
+
+
+@pytest.fixture
+def make_stopped(make_run: Run, fake_worker: Run) -> Run:
+    """Make a run that a session has taken to a step of 10."""
+    fake_worker(max_steps=10)
+
+    def make(step: int = 4, name: str = "a", **fields: Any) -> Any:
+        maker = make_run(name, **fields)
+        maker.opens()
+        maker.starts()
+        maker.steps(1, step)
+        maker.ends(step=step, outcome="finished" if step == 10 else "stopped")
+        return maker
+
+    return make
+
+
+def test_the_most_recently_active_run_is_resumed_and_named(rlrun: Run, make_stopped: Run) -> None:
+    make_stopped()
+    said = rlrun("resume")
+    assert said.code == 0
+    assert "resuming 'a', the most recently active run" in said.err
+    assert "bitwise: continues from step 4" in said.err
+    assert "step       10/10" in said.out
+
+
+def test_a_run_that_somebody_writes_is_code_5_with_the_owner(rlrun: Run, make_stopped: Run) -> None:
+    make_stopped().is_held_elsewhere(pid=4121, host="gpu-2")
+    said = rlrun("resume", "a")
+    assert said.code == 5
+    assert "is being written by pid 4121 on gpu-2" in said.err
+
+
+def test_a_finished_run_is_code_7_with_the_way_to_extend_it(rlrun: Run, make_stopped: Run) -> None:
+    make_stopped(step=10)
+    said = rlrun("resume", "a")
+    assert (said.code, said.err) == (
+        7,
+        "error: run 'a' is finished at step 10 of 10; extend it with "
+        "'rlrun resume a --set train.max_steps=N'\n",
+    )
+
+
+def test_a_schedule_that_stretches_can_only_be_extended_inexactly(
+    rlrun: Run, make_stopped: Run
+) -> None:
+    make_stopped(step=10, config=LINEAR)
+    assert "--set train.max_steps=N --allow-inexact'" in rlrun("resume", "a").err
+    assert rlrun("resume", "a", "--set", "train.max_steps=20").code == 10
+
+
+def test_a_run_of_epochs_is_finished_where_its_last_session_said(
+    rlrun: Run, make_stopped: Run
+) -> None:
+    make_stopped(step=10, config=EPOCHS)
+    said = rlrun("resume", "a")
+    assert said.code == 7
+    assert "--set train.num_epochs=N" in said.err
+
+
+def test_more_steps_or_epochs_are_something_to_do(
+    rlrun: Run, make_stopped: Run, fake_worker: Run
+) -> None:
+    make_stopped(step=10, name="steps")
+    make_stopped(step=10, name="epochs", config=EPOCHS)
+    fake_worker(max_steps=12)
+    assert rlrun("resume", "steps", "--set", "train.max_steps=12").code == 0
+    assert rlrun("resume", "epochs", "--set", "train.num_epochs=3").code == 0
+
+
+def test_a_free_setting_is_handed_over_and_recorded(rlrun: Run, make_stopped: Run) -> None:
+    maker = make_stopped()
+    said = rlrun("resume", "a", "--set", "saving.every_steps=2")
+    assert said.code == 0
+    assert "changed: saving.every_steps: null -> 2" in said.err
+    start = ledger.read(maker.run)[-1].start
+    assert start is not None
+    assert start.changes == ("saving.every_steps: null -> 2",)
+
+
+def test_settings_that_enter_an_update_are_refused_one_by_one(
+    rlrun: Run, make_stopped: Run
+) -> None:
+    make_stopped()
+    said = rlrun("resume", "a", "--set", "seed=7", "--set", "grpo.learning_rate=0.5")
+    assert said.code == 10
+    assert "seed: 0 -> 7; grpo.learning_rate: 0.001 -> 0.5; leave it out" in said.err
+
+
+def test_allowed_to_be_inexact_they_are_taken(rlrun: Run, make_stopped: Run) -> None:
+    make_stopped()
+    said = rlrun("resume", "a", "--set", "seed=7", "--allow-inexact")
+    assert said.code == 0
+    assert "changed: seed: 0 -> 7" in said.err
+
+
+def test_a_step_that_is_not_there_is_code_4_with_those_that_are(
+    rlrun: Run, make_stopped: Run
+) -> None:
+    maker = make_stopped()
+    maker.saves(2)
+    maker.saves(4)
+    said = rlrun("resume", "a", "--from", "3")
+    assert said.code == 4
+    assert "run 'a' has no step 3 to go on from; it has 2, 4" in said.err
+
+
+def test_an_earlier_step_can_be_gone_on_from(rlrun: Run, make_stopped: Run) -> None:
+    maker = make_stopped()
+    maker.saves(2)
+    assert rlrun("resume", "a", "--from", "2").code == 0
+
+
+def test_a_run_that_is_not_there_is_code_4_with_the_nearest(rlrun: Run, make_stopped: Run) -> None:
+    make_stopped(name="gsm8k")
+    said = rlrun("resume", "gsm8")
+    assert said.code == 4
+    assert "did you mean 'gsm8k'?" in said.err
+
+
+def test_a_run_of_another_tool_is_code_4(rlrun: Run, make_foreign_run: Run) -> None:
+    make_foreign_run("old")
+    said = rlrun("resume", "old")
+    assert said.code == 4
+    assert "was not written by rlrun" in said.err
+
+
+def test_an_empty_root_is_code_4(rlrun: Run, root: Path) -> None:
+    said = rlrun("resume")
+    assert said.code == 4
+    assert "start one with 'rlrun train'" in said.err
+
+
+def test_the_given_root_stands_in_the_hints(rlrun: Run, make_stopped: Run, root: Path) -> None:
+    make_stopped()
+    said = rlrun("resume", "a", "--steps", "1", "--root", str(root))
+    assert f"next: rlrun resume a --root {root}" in said.err
