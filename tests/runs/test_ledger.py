@@ -93,3 +93,12 @@ def test_a_damaged_line_in_the_middle_is_damage(run: RunDir) -> None:
     run.sessions.write_bytes(b"{not json}\n" + run.sessions.read_bytes())
     with pytest.raises(DamagedError, match=r"line 1 of .*sessions\.jsonl"):
         ledger.read(run)
+
+
+@pytest.mark.parametrize(
+    "line", ['{"event":"pause","session":1}', '{"session":1}', '{"event":"end"}']
+)
+def test_a_record_that_is_none_of_ours_is_refused_with_ways_out(line: str, run: RunDir) -> None:
+    run.sessions.write_text(line + "\n")
+    with pytest.raises(DamagedError, match=r"does not know .*; update rlrun, or restore the file"):
+        ledger.read(run)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rlrun.runs import files
 from rlrun.runs.layout import RunDir
@@ -88,10 +89,21 @@ def run(job: Job, *, timeout_seconds: float = 120) -> int:
     return in_fork(work, job, timeout_seconds=timeout_seconds)
 
 
-def in_fork(target: Callable[..., None], *arguments: object, timeout_seconds: float = 120) -> int:
-    """Call `target` in a fork of the server; return how it ended."""
+def start(target: Callable[..., None], *arguments: object) -> multiprocessing.process.BaseProcess:
+    """Call `target` in a fork of the server; return the process, which goes on."""
     process = _CONTEXT.Process(target=target, args=arguments)
     process.start()
+    return process
+
+
+def barrier(parties: int) -> Any:
+    """Return a barrier that forks can wait at."""
+    return _CONTEXT.Barrier(parties)
+
+
+def in_fork(target: Callable[..., None], *arguments: object, timeout_seconds: float = 120) -> int:
+    """Call `target` in a fork of the server; return how it ended."""
+    process = start(target, *arguments)
     process.join(timeout_seconds)
     if process.exitcode is None:
         process.kill()
