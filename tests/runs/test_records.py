@@ -67,6 +67,16 @@ def test_a_group_comes_back_equal_with_the_prompt_of_its_task(group: GroupRecord
     assert canonical.dumps(found.to_record()) == canonical.dumps(group.to_record())
 
 
+@given(groups())
+def test_a_group_of_a_prompt_that_the_task_no_longer_has_keeps_all_that_was_drawn(
+    group: GroupRecord,
+) -> None:
+    found = GroupRecord.from_record(through_json(group.to_record()), {})
+    drawn = group.scored.group
+    assert found.to_record() == group.to_record()
+    assert found.scored.group.prompt.prompt == Prompt(drawn.prompt.prompt.id, "", "")
+
+
 @given(BATCHES)
 def test_a_batch_comes_back_equal(batch: BatchRecord) -> None:
     found = BatchRecord.from_record(through_json(batch.to_record()))
