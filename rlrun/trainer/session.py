@@ -16,7 +16,7 @@ from rlrun.trainer.batches import Batch, BatchSource
 from rlrun.trainer.checkpoint import Saver, take_snapshot
 from rlrun.trainer.reporting import Reporter, StepClock, StepFacts
 from rlrun.trainer.schedule import SaveSchedule
-from rlrun.trainer.step import Update, take_step
+from rlrun.trainer.step import NotFiniteError, Update, take_step
 from rlrun.trainer.stopping import Stopper
 from rlrun.trainer.workbench import Workbench
 
@@ -28,7 +28,7 @@ class Progress:
     """How far the run is."""
 
     step: int = 0
-    num_batches: int = 0  # committed and begun
+    num_batches: int = 0  # begun
     data_position: int = 0  # prompts in them
     completion_tokens: int = 0  # generated for them
     seconds: float = 0.0  # spent on them, replays not counted
@@ -91,6 +91,7 @@ class Session:
         )
         self._schedule = SaveSchedule(step=progress.step, epoch=self._epoch, now=monotonic())
         self._generation_seconds = 0.0
+        self._last_batch: Batch | None = None  # of the last step that this session took
 
     @property
     def _epoch(self) -> float:
@@ -120,8 +121,8 @@ class Session:
                 self.stopper.must_break_off,
             )
         self._generation_seconds = monotonic() - started
-        if batch.record.first_step == progress.step + 1:
-            self._count(batch)
+        if not batch.is_replayed:
+            self.num_tokens += batch.num_tokens
         set_hyperparameters(
             self.bench.learner.optimizer,
             self.bench.learner.scheduler,
@@ -130,21 +131,20 @@ class Session:
         )
         return batch
 
-    def _count(self, batch: Batch) -> None:
-        num_tokens = sum(len(row.completion_ids) for row in batch.rows)
-        self.progress.num_batches += 1
-        self.progress.data_position = batch.record.data_position[1]
-        self.progress.completion_tokens += num_tokens
-        if not batch.is_replayed:
-            self.num_tokens += num_tokens
-
     def update(self, batch: Batch) -> None:
-        """Take the next step with a batch, and report it."""
+        """Take the next step with a batch, and report it.
+
+        Raises NotFiniteError if it would spoil the state, which is saved as it is then.
+        """
         self.phase = "updating"
         started = monotonic()
         step = self.progress.step + 1
-        update = take_step(self.bench.learner, batch, step)
-        self.progress.step = step
+        try:
+            update = take_step(self.bench.learner, batch, step)
+        except NotFiniteError:
+            self.save_last()
+            raise
+        self._count(batch, step)
         clock = StepClock(
             generation_seconds=self._generation_seconds,
             update_seconds=monotonic() - started,
@@ -158,6 +158,15 @@ class Session:
             self.progress.seconds += seconds
         self.stopper.note_step(seconds)
         self._reporter.report(self._facts(batch, update), clock)
+
+    def _count(self, batch: Batch, step: int) -> None:
+        """Move on to a step that was taken; its batch is consumed by the first of its window."""
+        self._last_batch = batch
+        self.progress.step = step
+        if step == batch.record.first_step:
+            self.progress.num_batches += 1
+            self.progress.data_position = batch.record.data_position[1]
+            self.progress.completion_tokens += batch.num_tokens
 
     def _facts(self, batch: Batch, update: Update) -> StepFacts:
         return StepFacts(
@@ -183,10 +192,10 @@ class Session:
         ):
             self._save(batch)
 
-    def save_last(self, batch: Batch | None) -> None:
+    def save_last(self) -> None:
         """Write a checkpoint if a step was taken since the last one; return when it is safe."""
-        if batch is not None and self.progress.step != self._schedule.step:
-            self._save(batch)
+        if self._last_batch is not None and self.progress.step != self._schedule.step:
+            self._save(self._last_batch)
         self._saver.wait()
 
     def _save(self, batch: Batch) -> None:
