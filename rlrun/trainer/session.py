@@ -196,7 +196,16 @@ class Session:
         """Write a checkpoint if a step was taken since the last one; return when it is safe."""
         if self._last_batch is not None and self.progress.step != self._schedule.step:
             self._save(self._last_batch)
+        self.wait_for_save()
+
+    def wait_for_save(self) -> None:
+        """Return when no checkpoint is being written; raises what went wrong with the last one."""
         self._saver.wait()
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether a checkpoint is being written in the background."""
+        return self._saver.is_busy
 
     def _save(self, batch: Batch) -> None:
         self.phase = "saving"

@@ -79,14 +79,25 @@ class Ending:
     ) -> bool:
         """Record the end; errors that have a sentence for the user end here, others go on."""
         is_told = error is None or self._take(error)
+        if error is not None and not isinstance(error, StopNow):
+            self._await_save()
         try:
             ledger.append_end(self.run, self._record())
         except StorageError as refusal:  # a full disk, most likely: the exit code must say it all
             self.exit_code = refusal.exit_code
             _log.error("%s", refusal)
         finally:
-            self.held.release()
+            if self.session is None or not self.session.is_saving:
+                self.held.release()  # else it is the process's end that gives the run back
         return is_told
+
+    def _await_save(self) -> None:
+        """Let the save before the failure finish; what goes wrong with it is of no more account."""
+        if self.session is not None:
+            try:
+                self.session.wait_for_save()
+            except StorageError as refusal:
+                _log.error("%s", refusal)
 
     def _take(self, error: BaseException) -> bool:
         """Take note of how the session failed; return whether that says all there is to say."""
