@@ -185,11 +185,14 @@ def test_a_save_in_the_foreground_is_done_when_it_returns(run: RunDir) -> None:
 def test_a_save_in_the_background_lets_training_go_on_until_somebody_waits(
     disk: Disk, run: RunDir
 ) -> None:
+    assert not disk.saver.is_busy
     disk.saver.save(tiny_snapshot(3))
+    assert disk.saver.is_busy
     assert "published 3" not in disk.events
     assert checkpoints.list_steps(run) == []
     disk.gate.set()
     disk.saver.wait()
+    assert not disk.saver.is_busy
     assert disk.events == ["begun", "published 3"]
     assert checkpoints.require(run, 3, run_id=RUN_ID).is_valid
 
