@@ -5,7 +5,7 @@ Taking the copy stops training; writing it does not have to (`Saver`).
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,6 +153,11 @@ class Saver:
         if self._pending is not None:
             pending, self._pending = self._pending, None
             pending.result()
+
+    def settle(self) -> None:
+        """Return when nothing is being written; raises nothing."""
+        if self._pending is not None:
+            wait([self._pending])
 
     def _publish(self, snapshot: Snapshot) -> None:
         started = time.monotonic()

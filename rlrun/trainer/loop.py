@@ -3,6 +3,7 @@
 from rlrun.engines.protocol import Interrupted
 from rlrun.runs.ledger import Outcome
 from rlrun.trainer.session import Session
+from rlrun.trainer.step import NotFiniteError
 
 
 def train(session: Session) -> Outcome:
@@ -11,17 +12,19 @@ def train(session: Session) -> Outcome:
     Prompts, rollouts, rewards and advantages make a batch; a batch serves one or more steps; a
     step is reported and, when due, saved.  What is journaled already is replayed by this same loop.
     """
-    batch = None
     while (outcome := session.why_end()) is None:
         try:
             batch = session.next_batch()
+            while session.progress.step < batch.record.last_step:
+                session.update(batch)
+                session.save_if_due()
+                if session.why_end() is not None:
+                    break
         except Interrupted:
             outcome = session.stopper.reason() or "stopped"
             break
-        while session.progress.step < batch.record.last_step:
-            session.update(batch)
-            session.save_if_due(batch)
-            if session.why_end() is not None:
-                break
-    session.save_last(batch)
+        except NotFiniteError:
+            session.save_last()
+            raise
+    session.save_last()
     return outcome

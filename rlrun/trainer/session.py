@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Literal
 
+from rlrun.errors import WorkerError
 from rlrun.policy import saved_form
 from rlrun.policy.optimizer import set_hyperparameters
 from rlrun.runs import canonical
@@ -91,6 +92,7 @@ class Session:
         )
         self._schedule = SaveSchedule(step=progress.step, epoch=self._epoch, now=monotonic())
         self._generation_seconds = 0.0
+        self._current: Batch | None = None  # the batch of the last step
 
     @property
     def _epoch(self) -> float:
@@ -120,8 +122,6 @@ class Session:
                 self.stopper.must_break_off,
             )
         self._generation_seconds = monotonic() - started
-        if batch.record.first_step == progress.step + 1:
-            self._count(batch)
         set_hyperparameters(
             self.bench.learner.optimizer,
             self.bench.learner.scheduler,
@@ -131,6 +131,7 @@ class Session:
         return batch
 
     def _count(self, batch: Batch) -> None:
+        """Count a batch at its first step: before that, the run is still where it was."""
         num_tokens = sum(len(row.completion_ids) for row in batch.rows)
         self.progress.num_batches += 1
         self.progress.data_position = batch.record.data_position[1]
@@ -145,6 +146,9 @@ class Session:
         step = self.progress.step + 1
         update = take_step(self.bench.learner, batch, step)
         self.progress.step = step
+        self._current = batch
+        if step == batch.record.first_step:
+            self._count(batch)
         clock = StepClock(
             generation_seconds=self._generation_seconds,
             update_seconds=monotonic() - started,
@@ -173,7 +177,7 @@ class Session:
             tokens_total=self.progress.completion_tokens,
         )
 
-    def save_if_due(self, batch: Batch) -> None:
+    def save_if_due(self) -> None:
         """Write a checkpoint if the configuration asks for one here."""
         if self._schedule.is_due(
             self.bench.config.saving,
@@ -181,26 +185,31 @@ class Session:
             epoch=self._epoch,
             now=monotonic(),
         ):
-            self._save(batch)
+            self._save()
 
-    def save_last(self, batch: Batch | None) -> None:
+    def save_last(self) -> None:
         """Write a checkpoint if a step was taken since the last one; return when it is safe."""
-        if batch is not None and self.progress.step != self._schedule.step:
-            self._save(batch)
+        if self.progress.step != self._schedule.step:
+            self._save()
         self._saver.wait()
 
-    def _save(self, batch: Batch) -> None:
+    def settle(self) -> None:
+        """Return when no save is being written, whatever became of it."""
+        self._saver.settle()
+
+    def _save(self) -> None:
         self.phase = "saving"
         step = self.progress.step
         self._journal.seal(step)
         snapshot = take_snapshot(
-            self.bench.learner, self._static_files, step, self._manifest_info(batch)
+            self.bench.learner, self._static_files, step, self._manifest_info()
         )
         self._saver.save(snapshot)
         self._schedule.note(step=step, epoch=self._epoch, now=monotonic())
 
-    def _manifest_info(self, batch: Batch) -> Mapping[str, Any]:
-        progress, config = self.progress, dict(batch.record.config)
+    def _manifest_info(self) -> Mapping[str, Any]:
+        progress, record = self.progress, self._batch_in_use().record
+        config = dict(record.config)
         return {
             "run_id": self.plan.run_id,
             "session": self.plan.session,
@@ -211,8 +220,8 @@ class Session:
             "batches": progress.num_batches,
             "data_position": progress.data_position,
             "window": {
-                "first_step": batch.record.first_step,
-                "last_step": batch.record.last_step,
+                "first_step": record.first_step,
+                "last_step": record.last_step,
             },
             "config": config,
             "config_hash": canonical.sha256_of(config),
@@ -222,6 +231,11 @@ class Session:
                 "seconds": round(progress.seconds, 3),
             },
         }
+
+    def _batch_in_use(self) -> Batch:
+        if self._current is None:
+            raise WorkerError("a checkpoint was asked for before a step was taken; report this")
+        return self._current
 
     def close(self) -> None:
         """Close the logs and the journal."""

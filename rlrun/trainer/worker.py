@@ -79,6 +79,8 @@ class Ending:
         """Record the end; errors that rlrun raised on purpose end here, others go on."""
         if error is not None:
             self._take(error)
+        if self.session is not None and not isinstance(error, StopNow):
+            self.session.settle()  # the lock must outlive the last write
         ledger.append_end(self.run, self._record())
         self.held.release()
         return isinstance(error, RlrunError | StopNow)
@@ -162,7 +164,10 @@ def _prepare(run: RunDir, request: SessionRequest, stopper: Stopper, number: int
     start = recovery.find_starting_point(run, run_id=identity.id, from_step=request.from_step)
     recovery.tidy(run, start.step)
     bench = build_workbench(
-        config, device=find_device(request.device), num_threads=identity.num_threads
+        config,
+        device=find_device(request.device),
+        num_threads=config.train.num_threads or identity.num_threads,
+        needs_reference=config.grpo.kl_weight > 0 or start.has_kl_batches,
     )
     plan = _plan(run, request, identity, start, bench, number)
     verdict = fingerprint.compare(
