@@ -178,9 +178,9 @@ class TorchEngine:
         drawn, logprobs = draw_tokens(logits, chances, sampling)
         if not bool(logprobs.isfinite().all()):
             raise WorkerError(
-                "the policy's probabilities are not finite any more; start a new run from an earlier "
-                "checkpoint with 'rlrun train --set model.initial_adapter=.../step_N/model' and a "
-                "lower grpo.learning_rate"
+                "the policy's probabilities are not finite any more; start a new run from an "
+                "earlier checkpoint with 'rlrun train --set "
+                "model.initial_adapter=.../step_N/model' and a lower grpo.learning_rate"
             )
         finished = []
         for row, (token, logprob) in enumerate(zip(drawn.tolist(), logprobs.tolist(), strict=True)):
