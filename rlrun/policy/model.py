@@ -125,8 +125,14 @@ def build_policy(
     """Return the policy of step 0."""
     attention.register()
     source = find_model(config.path)
-    model = _load_model(source, getattr(torch, config.dtype)).to(device)
-    tokenizer = AutoTokenizer.from_pretrained(source.folder, gguf_file=source.gguf_file)
+    try:
+        model = _load_model(source, getattr(torch, config.dtype)).to(device)
+        tokenizer = AutoTokenizer.from_pretrained(source.folder, gguf_file=source.gguf_file)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"model.path={config.path}: transformers cannot load it ({error}); give a causal "
+            "language model with its tokenizer"
+        ) from error
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if config.lora is not None:

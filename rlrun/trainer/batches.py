@@ -33,11 +33,6 @@ class Batch:
     references: dict[int, torch.Tensor] = field(default_factory=dict)  # by micro-batch, [B, K]
 
     @property
-    def num_tokens(self) -> int:
-        """Completion tokens of the whole batch."""
-        return sum(len(row.completion_ids) for row in self.rows)
-
-    @property
     def denominator(self) -> int:
         """Completion tokens of the whole batch that carry loss, dropped groups included."""
         return max(1, sum(len(row.completion_ids) for row in self.rows if row.has_loss))

@@ -5,8 +5,7 @@ Taking the copy stops training; writing it does not have to (`Saver`).
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent import futures
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,9 +152,14 @@ class Saver:
         """Return when nothing is being written; raises what went wrong with the last save."""
         if self._pending is not None:
             pending = self._pending
-            futures.wait([pending])  # if a signal breaks this off, the save goes on and is known of
+            wait([pending])  # if a signal breaks this off, the save goes on and is known of
             self._pending = None
             pending.result()
+
+    def settle(self) -> None:
+        """Return when nothing is being written; raises nothing."""
+        if self._pending is not None:
+            wait([self._pending])
 
     @property
     def is_busy(self) -> bool:

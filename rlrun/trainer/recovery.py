@@ -26,6 +26,11 @@ class StartingPoint:
         return self.checkpoint.step if self.checkpoint else 0
 
     @property
+    def has_kl_batches(self) -> bool:
+        """Whether a batch to be replayed has a KL term, whatever the configuration says now."""
+        return any(b["config"]["grpo"]["kl_weight"] > 0 for b in self.recovered.batches.values())
+
+    @property
     def manifest(self) -> Manifest | None:
         """The checkpoint's manifest."""
         return self.checkpoint.manifest if self.checkpoint else None

@@ -85,7 +85,7 @@ def _reference_logprobs(policy: Policy, batch: Batch, micro: MicroBatch) -> torc
 def _not_finite(what: str, step: int, policy: Policy) -> NotFiniteError:
     policy.model.zero_grad(set_to_none=True)
     return NotFiniteError(
-        f"the {what} of step {step} is not finite; the state of step {step - 1} is kept; start a "
-        "new run from an earlier checkpoint with '--set model.initial_adapter=.../step_N/model' "
-        "and a lower grpo.learning_rate"
+        f"the {what} of step {step} is not finite; the state of step {step - 1} is saved; start a "
+        "new run from a checkpoint with 'rlrun train --set "
+        "model.initial_adapter=.../step_N/model' and a lower grpo.learning_rate"
     )

@@ -86,7 +86,9 @@ def find_device(wanted: str) -> torch.device:
     return device
 
 
-def build_workbench(config: RunConfig, *, device: torch.device, num_threads: int) -> Workbench:
+def build_workbench(
+    config: RunConfig, *, device: torch.device, num_threads: int, needs_reference: bool
+) -> Workbench:
     """Return a workbench whose learner is at step 0."""
     is_deterministic = config.train.deterministic
     determinism.apply(deterministic=is_deterministic, num_threads=num_threads)
@@ -100,7 +102,7 @@ def build_workbench(config: RunConfig, *, device: torch.device, num_threads: int
         config.model,
         run_seed=config.seed,
         device=device,
-        needs_reference=config.grpo.kl_weight > 0,
+        needs_reference=needs_reference,
     )
     prompts = encode_prompts(
         policy.tokenizer, task.prompts("train"), max_prompt_tokens=config.sampling.max_prompt_tokens

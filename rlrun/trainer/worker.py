@@ -79,8 +79,8 @@ class Ending:
     ) -> bool:
         """Record the end; errors that have a sentence for the user end here, others go on."""
         is_told = error is None or self._take(error)
-        if error is not None and not isinstance(error, StopNow):
-            self._await_save()
+        if self.session is not None and not isinstance(error, StopNow):
+            self.session.settle()  # the lock must outlive the last write
         try:
             ledger.append_end(self.run, self._record())
         except StorageError as refusal:  # a full disk, most likely: the exit code must say it all
@@ -90,14 +90,6 @@ class Ending:
             if self.session is None or not self.session.is_saving:
                 self.held.release()  # else it is the process's end that gives the run back
         return is_told
-
-    def _await_save(self) -> None:
-        """Let the save before the failure finish; what goes wrong with it is of no more account."""
-        if self.session is not None:
-            try:
-                self.session.wait_for_save()
-            except StorageError as refusal:
-                _log.error("%s", refusal)
 
     def _take(self, error: BaseException) -> bool:
         """Take note of how the session failed; return whether that says all there is to say."""
@@ -183,7 +175,10 @@ def _prepare(run: RunDir, request: SessionRequest, stopper: Stopper, number: int
     start = recovery.find_starting_point(run, run_id=identity.id, from_step=request.from_step)
     recovery.tidy(run, start.step)
     bench = build_workbench(
-        config, device=find_device(request.device), num_threads=identity.num_threads
+        config,
+        device=find_device(request.device),
+        num_threads=config.train.num_threads or identity.num_threads,
+        needs_reference=config.grpo.kl_weight > 0 or start.has_kl_batches,
     )
     plan = _plan(run, request, identity, start, bench, number)
     verdict = fingerprint.compare(

@@ -6,10 +6,12 @@ Steps, draws and saves are counted from 1, in the session.
 import errno
 import itertools
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from rlrun.types import Prompt, Reward, Split
@@ -82,6 +84,26 @@ def slow_saves(seconds: float) -> None:
         return seal(body)
 
     manifest.sealed = sealed_later
+
+
+def signal_in_a_save_that_hangs() -> None:
+    """Let the first save wait until a signal was heard, send another, and hang."""
+    from rlrun.runs import manifest
+    from rlrun.trainer.stopping import Stopper
+
+    heard, on_signal = threading.Event(), Stopper.on_signal
+
+    def hear(stopper: Stopper, number: int, frame: FrameType | None) -> None:
+        heard.set()
+        on_signal(stopper, number, frame)
+
+    def hang(_: Any) -> None:
+        heard.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait()
+
+    Stopper.on_signal = hear
+    manifest.sealed = hang
 
 
 def several(*things: Callable[[], None]) -> None:

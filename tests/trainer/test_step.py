@@ -182,7 +182,7 @@ def test_a_loss_or_gradient_that_is_not_finite_changes_nothing_and_names_the_ste
     with pytest.raises(NotFiniteError) as caught, recorded() as calls:
         take_step(bench.learner, batch, 2)
     assert str(caught.value).startswith(
-        f"the {what} of step 2 is not finite; the state of step 1 is kept; start a new run from"
+        f"the {what} of step 2 is not finite; the state of step 1 is saved; start a new run from"
     )
     assert caught.value.exit_code == WorkerError.exit_code == 8
     assert state_of(bench) == before

@@ -190,9 +190,9 @@ def test_a_second_signal_while_a_save_is_written_does_not_wait_and_keeps_the_loc
     make_place: Any, straight: Any
 ) -> None:
     place = make_place(*IN_BACKGROUND)
-    signals = [("write rollouts.jsonl", 5), ("open optimizer.pt", 1)]
-    slow = partial(mishaps.slow_saves, 30)
-    assert place.work(signals=signals, mishap=slow) == 130, place.said
+    first = ("write rollouts.jsonl", 5)
+    hang = mishaps.signal_in_a_save_that_hangs
+    assert place.work(signals=[first], mishap=hang) == 130, place.said
     assert (place.end.outcome, place.saved_steps) == ("stopped_now", [])
     assert place.run.lock.exists()  # the save that nobody waits for may have been at it until now
     assert lock.find_holder(place.run) is None
@@ -314,7 +314,7 @@ def test_a_loss_that_is_not_finite_ends_the_session_with_the_last_good_state_sav
     assert place.work(mishap=partial(mishaps.loss_not_finite, at=3)) == 8
     end = place.end
     assert (end.outcome, end.exit_code, end.step, end.num_steps) == ("failed", 8, 2, 2)
-    assert end.message.startswith("the loss of step 3 is not finite; the state of step 2 is kept")
+    assert end.message.startswith("the loss of step 3 is not finite; the state of step 2 is saved")
     assert place.saved_steps == [2]
     assert [record["step"] for record in jsonl.read(place.run.train_log)] == [1, 2]
     assert_ends_like(place, straight())
@@ -350,7 +350,7 @@ def test_a_loss_that_is_not_finite_in_the_first_step_leaves_the_run_at_its_begin
     place: Place, straight: Any
 ) -> None:
     assert place.work(mishap=partial(mishaps.loss_not_finite, at=1)) == 8
-    assert "the state of step 0 is kept" in place.end.message
+    assert "the state of step 0 is saved" in place.end.message
     assert place.saved_steps == []
     assert_ends_like(place, straight())
 
