@@ -6,6 +6,7 @@ A step exists if and only if its folder verifies; `step_latest` is only a hint.
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,8 @@ def _make_way(run: RunDir, step: int, *, run_id: str) -> bool:
             f"move it elsewhere, then 'rlrun resume {run.name}' goes on"
         )
     files.ensure_dir(run.invalid_steps)
-    taken = sum(1 for path in run.invalid_steps.iterdir())
-    files.rename(run.step(step), run.invalid_steps / f"step_{step}.{taken}")
+    names = (run.invalid_steps / f"step_{step}.{number}" for number in count())
+    files.rename(run.step(step), next(path for path in names if not path.exists()))
     return True
 
 

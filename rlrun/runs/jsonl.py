@@ -37,15 +37,16 @@ def encode(record: Record, *, checked: bool) -> bytes:
 def _decode(line: bytes, *, checked: bool) -> Record | None:
     """Return the record of a line without its newline, or None if it is not whole."""
     try:
-        record = json.loads(line)
-    except ValueError:
+        record = json.loads(line.decode())
+        if not isinstance(record, dict):
+            return None
+        if not checked:
+            return record
+        crc = record.pop("crc", None)
+        is_whole = crc == zlib.crc32(canonical.dumps(record).encode())
+    except ValueError:  # not JSON, or a number or letter that canonical JSON has not
         return None
-    if not isinstance(record, dict):
-        return None
-    if not checked:
-        return record
-    crc = record.pop("crc", None)
-    return record if crc == zlib.crc32(canonical.dumps(record).encode()) else None
+    return record if is_whole else None
 
 
 def read_lines(path: Path, *, checked: bool) -> Iterator[Line]:

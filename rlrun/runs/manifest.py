@@ -49,7 +49,7 @@ def read(step_dir: Path) -> Manifest:
     if path.stat().st_size > _MAX_MANIFEST_BYTES:
         raise NotAStepError(f"{FILE_NAME} is too large to be a manifest")
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(path.read_bytes().decode())
     except ValueError:
         raise NotAStepError(f"{FILE_NAME} is not JSON") from None
     if not isinstance(manifest, dict) or "format_version" not in manifest:
@@ -59,10 +59,17 @@ def read(step_dir: Path) -> Manifest:
             f"{FILE_NAME} has format version {manifest['format_version']}, this rlrun reads "
             f"{FORMAT_VERSION}; update rlrun"
         )
-    stated = manifest.get("manifest_hash")
-    if stated != canonical.sha256_of({k: v for k, v in manifest.items() if k != "manifest_hash"}):
+    if not _is_its_own_hash(manifest):
         raise NotAStepError(f"{FILE_NAME} does not match its own hash")
     return manifest
+
+
+def _is_its_own_hash(manifest: Manifest) -> bool:
+    unsealed = {key: value for key, value in manifest.items() if key != "manifest_hash"}
+    try:
+        return bool(manifest.get("manifest_hash") == canonical.sha256_of(unsealed))
+    except ValueError:  # it holds what canonical JSON cannot, so nobody hashed it
+        return False
 
 
 def check_files(step_dir: Path, manifest: Manifest, *, with_hashes: bool) -> None:

@@ -48,8 +48,13 @@ class GroupRecord:
 
     @classmethod
     def from_record(cls, record: Record, prompts: Mapping[str, Prompt]) -> "GroupRecord":
-        """Return the group of a record; `prompts` maps the ids of the task to its prompts."""
-        encoded = EncodedPrompt(prompts[record["prompt_id"]], tuple(record["prompt_tokens"]))
+        """Return the group of a record; `prompts` maps the ids of the task to its prompts.
+
+        A prompt that the task no longer has is known by its id and its tokens alone.
+        """
+        prompt_id = record["prompt_id"]
+        prompt = prompts.get(prompt_id, Prompt(prompt_id, question="", answer=""))
+        encoded = EncodedPrompt(prompt, tuple(record["prompt_tokens"]))
         rows = record["completions"]
         completions = tuple(
             Completion(

@@ -18,7 +18,7 @@ from rlrun.rollouts.collect import CollectPlan, collect
 from rlrun.runs.records import BatchRecord, GroupRecord
 from rlrun.runs.rollout_journal import Recovered, RolloutJournal
 from rlrun.trainer.workbench import Workbench, sampling_at
-from rlrun.types import ScoredGroup
+from rlrun.types import EncodedPrompt, ScoredGroup
 
 
 @dataclass(slots=True)
@@ -31,6 +31,11 @@ class Batch:
     rows: tuple[Row, ...]  # row = slot * group_size + sample
     is_replayed: bool
     references: dict[int, torch.Tensor] = field(default_factory=dict)  # by micro-batch, [B, K]
+
+    @property
+    def num_tokens(self) -> int:
+        """Completion tokens of the whole batch."""
+        return sum(len(row.completion_ids) for row in self.rows)
 
     @property
     def denominator(self) -> int:
@@ -111,7 +116,7 @@ class BatchSource:
         finished: dict[int, GroupRecord] = {}
         for slot, record in self._recovered.pending_groups(step).items():
             group = GroupRecord.from_record(record, bench.prompts_by_id)
-            if slot < len(prompts) and _fits(group, plan, prompts[slot].token_ids):
+            if slot < len(prompts) and _fits(group, plan, prompts[slot]):
                 finished[slot] = group
         for slot, scored in collect(
             prompts, frozenset(finished), plan, bench.engine, bench.task, should_stop
@@ -156,13 +161,13 @@ class BatchSource:
         return Batch(record, config, tuple(groups), rows, is_replayed)
 
 
-def _fits(group: GroupRecord, plan: CollectPlan, prompt: tuple[int, ...]) -> bool:
+def _fits(group: GroupRecord, plan: CollectPlan, prompt: EncodedPrompt) -> bool:
     """Return whether a finished group is what the plan would draw again."""
     drawn = group.scored.group
     return (
         drawn.sampling == plan.sampling
         and len(drawn.completions) == plan.group_size
-        and drawn.prompt.token_ids == prompt
+        and drawn.prompt == prompt
     )
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Literal
 
-from rlrun.errors import WorkerError
 from rlrun.policy import saved_form
 from rlrun.policy.optimizer import set_hyperparameters
 from rlrun.runs import canonical
@@ -17,7 +16,7 @@ from rlrun.trainer.batches import Batch, BatchSource
 from rlrun.trainer.checkpoint import Saver, take_snapshot
 from rlrun.trainer.reporting import Reporter, StepClock, StepFacts
 from rlrun.trainer.schedule import SaveSchedule
-from rlrun.trainer.step import Update, take_step
+from rlrun.trainer.step import NotFiniteError, Update, take_step
 from rlrun.trainer.stopping import Stopper
 from rlrun.trainer.workbench import Workbench
 
@@ -29,7 +28,7 @@ class Progress:
     """How far the run is."""
 
     step: int = 0
-    num_batches: int = 0  # committed and begun
+    num_batches: int = 0  # begun
     data_position: int = 0  # prompts in them
     completion_tokens: int = 0  # generated for them
     seconds: float = 0.0  # spent on them, replays not counted
@@ -92,7 +91,7 @@ class Session:
         )
         self._schedule = SaveSchedule(step=progress.step, epoch=self._epoch, now=monotonic())
         self._generation_seconds = 0.0
-        self._current: Batch | None = None  # the batch of the last step
+        self._last_batch: Batch | None = None  # of the last step that this session took
 
     @property
     def _epoch(self) -> float:
@@ -122,6 +121,8 @@ class Session:
                 self.stopper.must_break_off,
             )
         self._generation_seconds = monotonic() - started
+        if not batch.is_replayed:
+            self.num_tokens += batch.num_tokens
         set_hyperparameters(
             self.bench.learner.optimizer,
             self.bench.learner.scheduler,
@@ -130,25 +131,20 @@ class Session:
         )
         return batch
 
-    def _count(self, batch: Batch) -> None:
-        """Count a batch at its first step: before that, the run is still where it was."""
-        num_tokens = sum(len(row.completion_ids) for row in batch.rows)
-        self.progress.num_batches += 1
-        self.progress.data_position = batch.record.data_position[1]
-        self.progress.completion_tokens += num_tokens
-        if not batch.is_replayed:
-            self.num_tokens += num_tokens
-
     def update(self, batch: Batch) -> None:
-        """Take the next step with a batch, and report it."""
+        """Take the next step with a batch, and report it.
+
+        Raises NotFiniteError if it would spoil the state, which is saved as it is then.
+        """
         self.phase = "updating"
         started = monotonic()
         step = self.progress.step + 1
-        update = take_step(self.bench.learner, batch, step)
-        self.progress.step = step
-        self._current = batch
-        if step == batch.record.first_step:
-            self._count(batch)
+        try:
+            update = take_step(self.bench.learner, batch, step)
+        except NotFiniteError:
+            self.save_last()
+            raise
+        self._count(batch, step)
         clock = StepClock(
             generation_seconds=self._generation_seconds,
             update_seconds=monotonic() - started,
@@ -162,6 +158,15 @@ class Session:
             self.progress.seconds += seconds
         self.stopper.note_step(seconds)
         self._reporter.report(self._facts(batch, update), clock)
+
+    def _count(self, batch: Batch, step: int) -> None:
+        """Move on to a step that was taken; its batch is consumed by the first of its window."""
+        self._last_batch = batch
+        self.progress.step = step
+        if step == batch.record.first_step:
+            self.progress.num_batches += 1
+            self.progress.data_position = batch.record.data_position[1]
+            self.progress.completion_tokens += batch.num_tokens
 
     def _facts(self, batch: Batch, update: Update) -> StepFacts:
         return StepFacts(
@@ -177,7 +182,7 @@ class Session:
             tokens_total=self.progress.completion_tokens,
         )
 
-    def save_if_due(self) -> None:
+    def save_if_due(self, batch: Batch) -> None:
         """Write a checkpoint if the configuration asks for one here."""
         if self._schedule.is_due(
             self.bench.config.saving,
@@ -185,31 +190,35 @@ class Session:
             epoch=self._epoch,
             now=monotonic(),
         ):
-            self._save()
+            self._save(batch)
 
     def save_last(self) -> None:
         """Write a checkpoint if a step was taken since the last one; return when it is safe."""
-        if self.progress.step != self._schedule.step:
-            self._save()
+        if self._last_batch is not None and self.progress.step != self._schedule.step:
+            self._save(self._last_batch)
+        self.wait_for_save()
+
+    def wait_for_save(self) -> None:
+        """Return when no checkpoint is being written; raises what went wrong with the last one."""
         self._saver.wait()
 
-    def settle(self) -> None:
-        """Return when no save is being written, whatever became of it."""
-        self._saver.settle()
+    @property
+    def is_saving(self) -> bool:
+        """Whether a checkpoint is being written in the background."""
+        return self._saver.is_busy
 
-    def _save(self) -> None:
+    def _save(self, batch: Batch) -> None:
         self.phase = "saving"
         step = self.progress.step
         self._journal.seal(step)
         snapshot = take_snapshot(
-            self.bench.learner, self._static_files, step, self._manifest_info()
+            self.bench.learner, self._static_files, step, self._manifest_info(batch)
         )
         self._saver.save(snapshot)
         self._schedule.note(step=step, epoch=self._epoch, now=monotonic())
 
-    def _manifest_info(self) -> Mapping[str, Any]:
-        progress, record = self.progress, self._batch_in_use().record
-        config = dict(record.config)
+    def _manifest_info(self, batch: Batch) -> Mapping[str, Any]:
+        progress, config = self.progress, dict(batch.record.config)
         return {
             "run_id": self.plan.run_id,
             "session": self.plan.session,
@@ -220,8 +229,8 @@ class Session:
             "batches": progress.num_batches,
             "data_position": progress.data_position,
             "window": {
-                "first_step": record.first_step,
-                "last_step": record.last_step,
+                "first_step": batch.record.first_step,
+                "last_step": batch.record.last_step,
             },
             "config": config,
             "config_hash": canonical.sha256_of(config),
@@ -231,11 +240,6 @@ class Session:
                 "seconds": round(progress.seconds, 3),
             },
         }
-
-    def _batch_in_use(self) -> Batch:
-        if self._current is None:
-            raise WorkerError("a checkpoint was asked for before a step was taken; report this")
-        return self._current
 
     def close(self) -> None:
         """Close the logs and the journal."""

@@ -19,6 +19,7 @@ from rlrun.errors import (
     InexactError,
     NothingToDoError,
     RlrunError,
+    StorageError,
     WorkerError,
 )
 from rlrun.runs import ledger, lock, store
@@ -76,22 +77,36 @@ class Ending:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        """Record the end; errors that rlrun raised on purpose end here, others go on."""
-        if error is not None:
-            self._take(error)
-        if self.session is not None and not isinstance(error, StopNow):
-            self.session.settle()  # the lock must outlive the last write
-        ledger.append_end(self.run, self._record())
-        self.held.release()
-        return isinstance(error, RlrunError | StopNow)
+        """Record the end; errors that have a sentence for the user end here, others go on."""
+        is_told = error is None or self._take(error)
+        if error is not None and not isinstance(error, StopNow):
+            self._await_save()
+        try:
+            ledger.append_end(self.run, self._record())
+        except StorageError as refusal:  # a full disk, most likely: the exit code must say it all
+            self.exit_code = refusal.exit_code
+            _log.error("%s", refusal)
+        finally:
+            if self.session is None or not self.session.is_saving:
+                self.held.release()  # else it is the process's end that gives the run back
+        return is_told
 
-    def _take(self, error: BaseException) -> None:
+    def _await_save(self) -> None:
+        """Let the save before the failure finish; what goes wrong with it is of no more account."""
+        if self.session is not None:
+            try:
+                self.session.wait_for_save()
+            except StorageError as refusal:
+                _log.error("%s", refusal)
+
+    def _take(self, error: BaseException) -> bool:
+        """Take note of how the session failed; return whether that says all there is to say."""
         phase = self.session.phase if self.session else "loading"
         if isinstance(error, StopNow):
             self.finish("stopped_now")
-        elif isinstance(error, RlrunError):
+            return True
+        if isinstance(error, RlrunError):
             self.exit_code, self.message = error.exit_code, str(error)
-            _log.error("%s", error, exc_info=error)
         elif is_out_of_memory(error):
             self.exit_code = WorkerError.exit_code
             self.message = (
@@ -103,6 +118,9 @@ class Ending:
                 f"{type(error).__name__} while {phase}: {error}; this is a defect of rlrun, please "
                 f"report it with {self.run.worker_log}"
             )
+            return False
+        _log.error("%s", self.message, exc_info=error)
+        return True
 
     def _record(self) -> SessionEnd:
         session = self.session
@@ -141,7 +159,8 @@ def run_session(
 ) -> int:
     """Work one session on a run and return its exit code.
 
-    Raises LockedError if another process holds the run, and what rlrun does not expect.
+    Raises LockedError if another process holds the run, another RlrunError if not even the ledger
+    can be read or written, and what rlrun does not expect.
     """
     stopper = stopper or Stopper(max_seconds=request.max_seconds, clock=monotonic)
     held = lock.Lock(run, lambda: ledger.next_session(run), heartbeat_seconds=heartbeat_seconds)
