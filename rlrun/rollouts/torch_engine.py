@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from rlrun.engines.protocol import Interrupted, SampleRequest
-from rlrun.errors import WorkerError
+from rlrun.errors import NotFiniteError
 from rlrun.rollouts.draw import draw_tokens
 from rlrun.rollouts.row_cache import RowCache
 from rlrun.seeds import uniforms
@@ -182,10 +182,8 @@ class TorchEngine:
         chances = torch.tensor(draws, dtype=torch.float64).to(self._device)  # [R]
         drawn, logprobs = draw_tokens(logits, chances, sampling)
         if not bool(logprobs.isfinite().all()):
-            raise WorkerError(
-                "the policy's probabilities are not finite any more; start a new run from an "
-                "earlier checkpoint with 'rlrun train --set "
-                "model.initial_adapter=.../step_N/model' and a lower grpo.learning_rate"
+            raise NotFiniteError(
+                f"the policy's probabilities are not finite; {NotFiniteError.remedy}"
             )
         finished = []
         for row, (token, logprob) in enumerate(zip(drawn.tolist(), logprobs.tolist(), strict=True)):

@@ -48,6 +48,8 @@ def _call(operation: str, path: Path, act: Callable[[], _Result]) -> _Result:
     except FileExistsError:
         raise  # callers use exclusive creation to find out
     except OSError as error:
+        if error.errno == errno.ENOTEMPTY:  # a rename onto a folder that is there
+            raise FileExistsError(*error.args) from error
         remedy = _REMEDIES.get(error.errno or 0, "check the disk")
         raise StorageError(
             f"cannot {operation} {path}: {error.strerror}; {remedy}; what was saved before is safe"
@@ -73,7 +75,7 @@ def ensure_dir(path: Path) -> None:
 
 def sync_dir(path: Path) -> None:
     """Make the names in a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = _open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _call("fsync", path, lambda: os.fsync(descriptor))
     finally:

@@ -157,6 +157,11 @@ class Saver:
             self._pending = None
             pending.result()
 
+    def check(self) -> None:
+        """Raise what went wrong with the last save, if it has ended; never waits."""
+        if self._pending is not None and self._pending.done():
+            self.wait()
+
     @property
     def is_busy(self) -> bool:
         """Whether a save is being written right now."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Literal
 
+from rlrun.config.schema import SavingConfig
+from rlrun.errors import NotFiniteError
 from rlrun.policy import saved_form
 from rlrun.policy.optimizer import set_hyperparameters
 from rlrun.runs import canonical
@@ -16,7 +18,7 @@ from rlrun.trainer.batches import Batch, BatchSource
 from rlrun.trainer.checkpoint import Saver, take_snapshot
 from rlrun.trainer.reporting import Reporter, StepClock, StepFacts
 from rlrun.trainer.schedule import SaveSchedule
-from rlrun.trainer.step import NotFiniteError, Update, take_step
+from rlrun.trainer.step import Update, take_step
 from rlrun.trainer.stopping import Stopper
 from rlrun.trainer.workbench import Workbench
 
@@ -108,18 +110,15 @@ class Session:
     def next_batch(self) -> Batch:
         """Return the batch that serves the next step.
 
-        Raises Interrupted when told to stop; the groups that had finished are journaled.
+        Raises Interrupted when told to stop; the groups that had finished are journaled.  Raises
+        NotFiniteError if the policy is spoiled, and what went wrong with a save in the background.
         """
+        self._saver.check()
         self.phase = "sampling"
         progress, started = self.progress, monotonic()
         batch = self._source.journaled(progress.step + 1)
         if batch is None:
-            batch = self._source.generate(
-                progress.step + 1,
-                progress.num_batches,
-                progress.data_position,
-                self.stopper.must_break_off,
-            )
+            batch = self._generate()
         self._generation_seconds = monotonic() - started
         if not batch.is_replayed:
             self.num_tokens += batch.num_tokens
@@ -127,9 +126,22 @@ class Session:
             self.bench.learner.optimizer,
             self.bench.learner.scheduler,
             batch.config.grpo,
-            self.bench.max_steps,
+            batch.record.max_steps,
         )
         return batch
+
+    def _generate(self) -> Batch:
+        progress = self.progress
+        try:
+            return self._source.generate(
+                progress.step + 1,
+                progress.num_batches,
+                progress.data_position,
+                self.stopper.must_break_off,
+            )
+        except NotFiniteError:
+            self.save_last()
+            raise
 
     def update(self, batch: Batch) -> None:
         """Take the next step with a batch, and report it.
@@ -156,7 +168,7 @@ class Session:
             self.num_replayed += 1
         else:
             self.progress.seconds += seconds
-        self.stopper.note_step(seconds)
+        self.stopper.note_step(seconds, clock.update_seconds)
         self._reporter.report(self._facts(batch, update), clock)
 
     def _count(self, batch: Batch, step: int) -> None:
@@ -185,12 +197,19 @@ class Session:
     def save_if_due(self, batch: Batch) -> None:
         """Write a checkpoint if the configuration asks for one here."""
         if self._schedule.is_due(
-            self.bench.config.saving,
+            self._saving,
             step=self.progress.step,
             epoch=self._epoch,
             now=monotonic(),
         ):
             self._save(batch)
+
+    @property
+    def _saving(self) -> SavingConfig:
+        """The saving settings in force: a replayed step keeps those of its batch."""
+        is_replayed = self.progress.step <= self.plan.frontier and self._last_batch is not None
+        config = self._last_batch.config if is_replayed and self._last_batch else self.bench.config
+        return config.saving
 
     def save_last(self) -> None:
         """Write a checkpoint if a step was taken since the last one; return when it is safe."""
