@@ -43,6 +43,11 @@ def watched(watcher: Watcher) -> Iterator[None]:
 def _call(operation: str, path: Path, act: Callable[[], _Result]) -> _Result:
     for watcher in _watchers:
         watcher(operation, path)
+    return _translated(operation, path, act)
+
+
+def _translated(operation: str, path: Path, act: Callable[[], _Result]) -> _Result:
+    """Return what `act` returns; an operating system's refusal becomes a sentence."""
     try:
         return act()
     except FileExistsError:
@@ -75,7 +80,8 @@ def ensure_dir(path: Path) -> None:
 
 def sync_dir(path: Path) -> None:
     """Make the names in a folder durable."""
-    descriptor = _open(path, os.O_RDONLY | os.O_DIRECTORY)
+    flags = os.O_RDONLY | os.O_DIRECTORY
+    descriptor = _translated("open", path, lambda: os.open(path, flags))
     try:
         _call("fsync", path, lambda: os.fsync(descriptor))
     finally:

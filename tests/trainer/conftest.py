@@ -27,7 +27,12 @@ def make_bench(micro_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[M
 
     def make(*overrides: str) -> Workbench:
         config = micro_config(micro_model, overrides)
-        return workbench.build_workbench(config, device=torch.device("cpu"), num_threads=1)
+        return workbench.build_workbench(
+            config,
+            device=torch.device("cpu"),
+            num_threads=1,
+            needs_reference=config.grpo.kl_weight > 0,
+        )
 
     yield make
     torch.use_deterministic_algorithms(False)
