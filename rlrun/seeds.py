@@ -5,7 +5,7 @@ Nothing here depends on the platform, on numpy or on torch, so a run can move be
 
 import hashlib
 
-_UNIFORM_BITS = 53
+_UNIFORM_BITS = 52  # with one bit more, half a step below 1 would round to 1
 
 
 def _stream(run_seed: int, purpose: str, where: tuple[int | str, ...], num_bytes: int) -> bytes:

@@ -17,6 +17,9 @@ from rlrun.cli.app import run
 from rlrun.runs.layout import RunDir
 from rlrun.sessions import launch
 
+# Where torch's threads share cores, one that spins while it waits keeps the others from working.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 SUPPORT = Path(__file__).with_name("support")
 FAKE_WORKER = SUPPORT / "fake_worker.py"
 

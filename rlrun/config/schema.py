@@ -84,7 +84,7 @@ class SamplingConfig(Section):
     top_k: NonNegativeInt = 0  # 0: no limit
     max_prompt_tokens: PositiveInt = 16
     max_completion_tokens: PositiveInt = 8
-    batch_rows: Annotated[int, Field(ge=4)] = 64  # rows decoded together, always exactly these
+    batch_rows: Annotated[int, Field(ge=4)] = 64  # decoded together, rounded up to eights
 
 
 class GrpoConfig(Section):

@@ -105,9 +105,13 @@ def grpo_loss(
     The shares of all micro-batches add up to the step's loss, for `denominator` is the step's: the
     number of its completion tokens that carry loss.
     """
-    per_token = token_losses(logprobs.policy, logprobs.window, advantages, clip)  # [B, K]
+    # Masked before the exponentials too: an infinite one times a gradient of 0 is not a number.
+    policy = torch.where(loss_mask, logprobs.policy, 0.0)  # [B, K]
+    window = torch.where(loss_mask, logprobs.window, 0.0)  # [B, K]
+    per_token = token_losses(policy, window, advantages, clip)  # [B, K]
     if logprobs.reference is not None:
-        per_token = per_token + kl_weight * k3(logprobs.reference - logprobs.policy)
+        reference = torch.where(loss_mask, logprobs.reference, 0.0)  # [B, K]
+        per_token = per_token + kl_weight * k3(reference - policy)
     return torch.where(loss_mask, per_token, 0.0).sum() / denominator
 
 

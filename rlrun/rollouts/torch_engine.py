@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from rlrun.engines.protocol import Interrupted, SampleRequest
-from rlrun.errors import WorkerError
+from rlrun.errors import NotFiniteError
 from rlrun.rollouts.draw import draw_tokens
 from rlrun.rollouts.row_cache import RowCache
 from rlrun.seeds import uniforms
@@ -22,7 +22,10 @@ from rlrun.types import Completion, FinishReason, Sampling
 
 _CHUNK_TOKENS = 64
 _PREFILL_TOKENS = 256
-_MIN_ROWS = 4  # fewer rows take other kernels, with other roundings
+_MIN_PREFILL_ROWS = 4
+# Matrix products take rows by fours or eights; what is left over takes other kernels, with other
+# roundings, and so do the odd rows at the border between two threads.
+_ROWS_MULTIPLE = 8
 
 
 @dataclass(slots=True)
@@ -85,11 +88,13 @@ class TorchEngine:
         self._model = model
         self._tokenizer = tokenizer
         self._stop_ids = stop_ids
-        self.num_rows = max(num_rows, _MIN_ROWS)
+        self.num_rows = _round_up(num_rows, _ROWS_MULTIPLE)
         self.chunk = min(_CHUNK_TOKENS, _round_up(max_prompt_tokens, 8))
         self.prompt_slots = _round_up(max_prompt_tokens, self.chunk)
         self.num_slots = _round_up(self.prompt_slots + max_completion_tokens, 8)
-        self.prefill_rows = max(_MIN_ROWS, min(self.num_rows, _PREFILL_TOKENS // self.chunk))
+        self.prefill_rows = max(
+            _MIN_PREFILL_ROWS, min(self.num_rows, _PREFILL_TOKENS // self.chunk)
+        )
         self._device = next(model.parameters()).device
         self._dtype = next(model.parameters()).dtype
 
@@ -177,10 +182,8 @@ class TorchEngine:
         chances = torch.tensor(draws, dtype=torch.float64).to(self._device)  # [R]
         drawn, logprobs = draw_tokens(logits, chances, sampling)
         if not bool(logprobs.isfinite().all()):
-            raise WorkerError(
-                "the policy's probabilities are not finite any more; start a new run from an "
-                "earlier checkpoint with 'rlrun train --set "
-                "model.initial_adapter=.../step_N/model' and a lower grpo.learning_rate"
+            raise NotFiniteError(
+                f"the policy's probabilities are not finite; {NotFiniteError.remedy}"
             )
         finished = []
         for row, (token, logprob) in enumerate(zip(drawn.tolist(), logprobs.tolist(), strict=True)):

@@ -19,7 +19,7 @@ Manifest = Mapping[str, Any]
 
 
 class NotAStepError(Exception):
-    """Why a folder is not a valid step; `is_foreign` if it never claimed our format."""
+    """Why a folder is not a valid step; `is_foreign` if it is not of our format: never touch it."""
 
     def __init__(self, reason: str, *, is_foreign: bool = False) -> None:
         super().__init__(reason)
@@ -57,7 +57,8 @@ def read(step_dir: Path) -> Manifest:
     if manifest["format_version"] != FORMAT_VERSION:
         raise NotAStepError(
             f"{FILE_NAME} has format version {manifest['format_version']}, this rlrun reads "
-            f"{FORMAT_VERSION}; update rlrun"
+            f"{FORMAT_VERSION}; update rlrun",
+            is_foreign=True,
         )
     if not _is_its_own_hash(manifest):
         raise NotAStepError(f"{FILE_NAME} does not match its own hash")

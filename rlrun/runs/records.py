@@ -76,6 +76,7 @@ class BatchRecord:
 
     first_step: int
     last_step: int
+    max_steps: int  # the run's end as it stood then: the learning rate's course depends on it
     batch: int  # counted from 0
     data_position: tuple[int, int]  # prompts consumed before and after
     groups: tuple[str, ...]  # ids, in slot order
@@ -91,6 +92,7 @@ class BatchRecord:
             "kind": "batch",
             "first_step": self.first_step,
             "last_step": self.last_step,
+            "max_steps": self.max_steps,
             "batch": self.batch,
             "data_position": list(self.data_position),
             "groups": list(self.groups),
@@ -109,6 +111,7 @@ class BatchRecord:
         return cls(
             record["first_step"],
             record["last_step"],
+            record["max_steps"],
             record["batch"],
             (before, after),
             tuple(record["groups"]),

@@ -125,8 +125,10 @@ class RolloutJournal:
         """Seal the segment if it holds nothing beyond `step`; return whether it did."""
         if self._first_step is None or self._last_step > step:
             return False
-        self._file.close()
         target = self.run.segment(self._first_step, self._last_step)
+        if target.exists():  # these steps are being taken again; what is sealed never changes
+            return False
+        self._file.close()
         files.rename(self.run.journal, target)
         files.sync_dir(self.run.segments)
         files.sync_dir(self.run.logs)

@@ -5,7 +5,8 @@ Taking the copy stops training; writing it does not have to (`Saver`).
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,14 +153,14 @@ class Saver:
         """Return when nothing is being written; raises what went wrong with the last save."""
         if self._pending is not None:
             pending = self._pending
-            wait([pending])  # if a signal breaks this off, the save goes on and is known of
+            futures.wait([pending])  # if a signal breaks this off, the save goes on and is known of
             self._pending = None
             pending.result()
 
-    def settle(self) -> None:
-        """Return when nothing is being written; raises nothing."""
-        if self._pending is not None:
-            wait([self._pending])
+    def check(self) -> None:
+        """Raise what went wrong with the last save, if it has ended; never waits."""
+        if self._pending is not None and self._pending.done():
+            self.wait()
 
     @property
     def is_busy(self) -> bool:

@@ -3,7 +3,6 @@
 from rlrun.engines.protocol import Interrupted
 from rlrun.runs.ledger import Outcome
 from rlrun.trainer.session import Session
-from rlrun.trainer.step import NotFiniteError
 
 
 def train(session: Session) -> Outcome:
@@ -15,16 +14,13 @@ def train(session: Session) -> Outcome:
     while (outcome := session.why_end()) is None:
         try:
             batch = session.next_batch()
-            while session.progress.step < batch.record.last_step:
-                session.update(batch)
-                session.save_if_due()
-                if session.why_end() is not None:
-                    break
         except Interrupted:
             outcome = session.stopper.reason() or "stopped"
             break
-        except NotFiniteError:
-            session.save_last()
-            raise
+        while session.progress.step < batch.record.last_step:
+            session.update(batch)
+            session.save_if_due(batch)
+            if session.why_end() is not None:
+                break
     session.save_last()
     return outcome

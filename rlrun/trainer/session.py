@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Literal
 
-from rlrun.errors import WorkerError
+from rlrun.config.schema import SavingConfig
+from rlrun.errors import NotFiniteError
 from rlrun.policy import saved_form
 from rlrun.policy.optimizer import set_hyperparameters
 from rlrun.runs import canonical
@@ -29,7 +30,7 @@ class Progress:
     """How far the run is."""
 
     step: int = 0
-    num_batches: int = 0  # committed and begun
+    num_batches: int = 0  # begun
     data_position: int = 0  # prompts in them
     completion_tokens: int = 0  # generated for them
     seconds: float = 0.0  # spent on them, replays not counted
@@ -92,7 +93,7 @@ class Session:
         )
         self._schedule = SaveSchedule(step=progress.step, epoch=self._epoch, now=monotonic())
         self._generation_seconds = 0.0
-        self._current: Batch | None = None  # the batch of the last step
+        self._last_batch: Batch | None = None  # of the last step that this session took
 
     @property
     def _epoch(self) -> float:
@@ -109,46 +110,53 @@ class Session:
     def next_batch(self) -> Batch:
         """Return the batch that serves the next step.
 
-        Raises Interrupted when told to stop; the groups that had finished are journaled.
+        Raises Interrupted when told to stop; the groups that had finished are journaled.  Raises
+        NotFiniteError if the policy is spoiled, and what went wrong with a save in the background.
         """
+        self._saver.check()
         self.phase = "sampling"
         progress, started = self.progress, monotonic()
         batch = self._source.journaled(progress.step + 1)
         if batch is None:
-            batch = self._source.generate(
+            batch = self._generate()
+        self._generation_seconds = monotonic() - started
+        if not batch.is_replayed:
+            self.num_tokens += batch.num_tokens
+        set_hyperparameters(
+            self.bench.learner.optimizer,
+            self.bench.learner.scheduler,
+            batch.config.grpo,
+            batch.record.max_steps,
+        )
+        return batch
+
+    def _generate(self) -> Batch:
+        progress = self.progress
+        try:
+            return self._source.generate(
                 progress.step + 1,
                 progress.num_batches,
                 progress.data_position,
                 self.stopper.must_break_off,
             )
-        self._generation_seconds = monotonic() - started
-        set_hyperparameters(
-            self.bench.learner.optimizer,
-            self.bench.learner.scheduler,
-            batch.config.grpo,
-            self.bench.max_steps,
-        )
-        return batch
-
-    def _count(self, batch: Batch) -> None:
-        """Count a batch at its first step: before that, the run is still where it was."""
-        num_tokens = sum(len(row.completion_ids) for row in batch.rows)
-        self.progress.num_batches += 1
-        self.progress.data_position = batch.record.data_position[1]
-        self.progress.completion_tokens += num_tokens
-        if not batch.is_replayed:
-            self.num_tokens += num_tokens
+        except NotFiniteError:
+            self.save_last()
+            raise
 
     def update(self, batch: Batch) -> None:
-        """Take the next step with a batch, and report it."""
+        """Take the next step with a batch, and report it.
+
+        Raises NotFiniteError if it would spoil the state, which is saved as it is then.
+        """
         self.phase = "updating"
         started = monotonic()
         step = self.progress.step + 1
-        update = take_step(self.bench.learner, batch, step)
-        self.progress.step = step
-        self._current = batch
-        if step == batch.record.first_step:
-            self._count(batch)
+        try:
+            update = take_step(self.bench.learner, batch, step)
+        except NotFiniteError:
+            self.save_last()
+            raise
+        self._count(batch, step)
         clock = StepClock(
             generation_seconds=self._generation_seconds,
             update_seconds=monotonic() - started,
@@ -160,8 +168,17 @@ class Session:
             self.num_replayed += 1
         else:
             self.progress.seconds += seconds
-        self.stopper.note_step(seconds)
+        self.stopper.note_step(seconds, clock.update_seconds)
         self._reporter.report(self._facts(batch, update), clock)
+
+    def _count(self, batch: Batch, step: int) -> None:
+        """Move on to a step that was taken; its batch is consumed by the first of its window."""
+        self._last_batch = batch
+        self.progress.step = step
+        if step == batch.record.first_step:
+            self.progress.num_batches += 1
+            self.progress.data_position = batch.record.data_position[1]
+            self.progress.completion_tokens += batch.num_tokens
 
     def _facts(self, batch: Batch, update: Update) -> StepFacts:
         return StepFacts(
@@ -177,44 +194,50 @@ class Session:
             tokens_total=self.progress.completion_tokens,
         )
 
-    def save_if_due(self) -> None:
+    def save_if_due(self, batch: Batch) -> None:
         """Write a checkpoint if the configuration asks for one here."""
         if self._schedule.is_due(
-            self.bench.config.saving,
+            self._saving,
             step=self.progress.step,
             epoch=self._epoch,
             now=monotonic(),
         ):
-            self._save()
+            self._save(batch)
+
+    @property
+    def _saving(self) -> SavingConfig:
+        """The saving settings in force: a replayed step keeps those of its batch."""
+        is_replayed = self.progress.step <= self.plan.frontier and self._last_batch is not None
+        config = self._last_batch.config if is_replayed and self._last_batch else self.bench.config
+        return config.saving
 
     def save_last(self) -> None:
         """Write a checkpoint if a step was taken since the last one; return when it is safe."""
-        if self.progress.step != self._schedule.step:
-            self._save()
-        self._saver.wait()
+        if self._last_batch is not None and self.progress.step != self._schedule.step:
+            self._save(self._last_batch)
+        self.wait_for_save()
 
-    def settle(self) -> None:
-        """Return when no save is being written, whatever became of it."""
-        self._saver.settle()
+    def wait_for_save(self) -> None:
+        """Return when no checkpoint is being written; raises what went wrong with the last one."""
+        self._saver.wait()
 
     @property
     def is_saving(self) -> bool:
-        """Whether a save is being written."""
+        """Whether a checkpoint is being written in the background."""
         return self._saver.is_busy
 
-    def _save(self) -> None:
+    def _save(self, batch: Batch) -> None:
         self.phase = "saving"
         step = self.progress.step
         self._journal.seal(step)
         snapshot = take_snapshot(
-            self.bench.learner, self._static_files, step, self._manifest_info()
+            self.bench.learner, self._static_files, step, self._manifest_info(batch)
         )
         self._saver.save(snapshot)
         self._schedule.note(step=step, epoch=self._epoch, now=monotonic())
 
-    def _manifest_info(self) -> Mapping[str, Any]:
-        progress, record = self.progress, self._batch_in_use().record
-        config = dict(record.config)
+    def _manifest_info(self, batch: Batch) -> Mapping[str, Any]:
+        progress, config = self.progress, dict(batch.record.config)
         return {
             "run_id": self.plan.run_id,
             "session": self.plan.session,
@@ -225,8 +248,8 @@ class Session:
             "batches": progress.num_batches,
             "data_position": progress.data_position,
             "window": {
-                "first_step": record.first_step,
-                "last_step": record.last_step,
+                "first_step": batch.record.first_step,
+                "last_step": batch.record.last_step,
             },
             "config": config,
             "config_hash": canonical.sha256_of(config),
@@ -236,11 +259,6 @@ class Session:
                 "seconds": round(progress.seconds, 3),
             },
         }
-
-    def _batch_in_use(self) -> Batch:
-        if self._current is None:
-            raise WorkerError("a checkpoint was asked for before a step was taken; report this")
-        return self._current
 
     def close(self) -> None:
         """Close the logs and the journal."""

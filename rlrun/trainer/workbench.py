@@ -68,7 +68,8 @@ def horizon(config: RunConfig, num_prompts: int) -> int:
     if config.train.max_steps is not None:
         return config.train.max_steps
     prompts = (config.train.num_epochs or 0) * num_prompts
-    return ceil(prompts / config.grpo.prompts_per_step) * config.grpo.updates_per_batch
+    num_batches = ceil(prompts / config.grpo.prompts_per_step - 1e-9)
+    return num_batches * config.grpo.updates_per_batch
 
 
 def find_device(wanted: str) -> torch.device:
@@ -131,7 +132,11 @@ def build_workbench(
             max_prompt_tokens=config.sampling.max_prompt_tokens,
             max_completion_tokens=config.sampling.max_completion_tokens,
         ),
-        fingerprint={**machine_fingerprint(device, settings), **identity},
+        fingerprint={
+            **machine_fingerprint(device, settings),
+            **identity,
+            "engine": config.sampling.engine,
+        },
     )
 
 

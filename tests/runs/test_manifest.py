@@ -153,11 +153,11 @@ def test_another_text_is_no_manifest(
     assert problem_of(step_dir) == (f"training_info.json {reason}", is_foreign)
 
 
-def test_a_later_format_is_ours_and_asks_for_an_update(step_dir: Path) -> None:
+def test_a_later_format_is_never_touched_and_asks_for_an_update(step_dir: Path) -> None:
     (step_dir / manifest.FILE_NAME).write_text('{"format_version": 2}')
     assert problem_of(step_dir) == (
         "training_info.json has format version 2, this rlrun reads 1; update rlrun",
-        False,
+        True,
     )
 
 

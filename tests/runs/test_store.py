@@ -46,12 +46,14 @@ def test_a_run_is_written_aside_and_appears_with_one_rename(tmp_path: Path) -> N
     assert calls[-2:] == ["rename sums", "fsync training_runs"]
     assert [call for call in calls if call.endswith(" sums")] == ["rename sums"]
     assert (
-        calls.index("fsync run.json") < calls.index("fsync .sums.tmp") < calls.index("rename sums")
+        calls.index("fsync run.json")
+        < calls.index(f"fsync .sums.{os.getpid()}.tmp")
+        < calls.index("rename sums")
     )
 
 
 def test_what_a_killed_creation_left_is_removed(tmp_path: Path) -> None:
-    leftover = tmp_path / "training_runs" / ".sums.tmp"
+    leftover = tmp_path / "training_runs" / ".sums.4194304.tmp"  # no process has that number
     (leftover / "logs").mkdir(parents=True)
     (leftover / "config.yaml").write_text("seed: 1\n")
     run = create(tmp_path, "sums")

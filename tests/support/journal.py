@@ -32,6 +32,7 @@ def batch(first_step: int, last_step: int | None = None, **changes: Any) -> Batc
     fields: dict[str, Any] = {
         "first_step": first_step,
         "last_step": last_step or first_step,
+        "max_steps": 100,
         "batch": first_step - 1,
         "data_position": (first_step - 1, first_step),
         "groups": (f"{first_step}.0.1",),
