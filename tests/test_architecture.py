@@ -32,6 +32,7 @@ TESTED_BY = {
     # a session's life is one: it is tested as its process lives it
     "trainer/__main__.py": "trainer/test_worker.py",
     "trainer/loop.py": "trainer/test_worker.py",
+    "trainer/preparation.py": "trainer/test_worker.py",
     "trainer/session.py": "trainer/test_worker.py",
 }
 DECLARATIONS = {"types.py", "errors.py", "engines/protocol.py"}  # nothing in them can go wrong

@@ -136,6 +136,13 @@ def test_a_foreign_step_is_neither_overwritten_nor_moved(run: RunDir) -> None:
     assert contents_of(run.step(3)) == {"weights": b"theirs"}
 
 
+def test_a_step_of_a_later_format_is_neither_overwritten_nor_moved(run: RunDir) -> None:
+    run.step(3).mkdir()
+    (run.step(3) / manifest.FILE_NAME).write_text('{"format_version": 2}')
+    with pytest.raises(StorageError, match="stands in the way of a checkpoint"):
+        publish(run, 3)
+
+
 def test_a_save_without_room_is_refused_before_any_call(
     run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,6 +303,16 @@ def test_a_link_that_is_missing_dangling_foreign_or_behind_is_mended(
         run.latest_link.symlink_to(target)
     checkpoints.repair_link(run, 3)
     assert link_of(run) == "step_3"
+
+
+def test_a_folder_in_the_links_place_is_moved_aside(run: RunDir) -> None:
+    """A copy made without links has the newest step twice."""
+    publish(run, 3)
+    run.latest_link.unlink()
+    shutil.copytree(run.step(3), run.latest_link)
+    checkpoints.repair_link(run, 3)
+    assert link_of(run) == "step_3"
+    assert contents_of(run.invalid_steps / "step_latest.0")["optimizer.pt"] == b"moments"
 
 
 def test_a_link_that_is_right_is_left_alone(run: RunDir) -> None:

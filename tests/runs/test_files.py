@@ -223,6 +223,18 @@ def test_a_replace_that_fails_leaves_what_was_there(
     assert (folder / "old").read_bytes() == b"before"
 
 
+def test_a_rename_onto_a_full_folder_tells_that_the_name_is_taken(folder: Path) -> None:
+    (folder / "new").mkdir()
+    with pytest.raises(FileExistsError):
+        files.rename(folder / "new", folder / "full")
+    assert (folder / "full" / "a").exists()
+
+
+def test_a_folder_that_is_gone_cannot_be_synced(folder: Path) -> None:
+    with pytest.raises(StorageError, match=r"cannot open .*/absent: No such file or directory"):
+        files.sync_dir(folder / "absent")
+
+
 def test_a_missing_file_is_named_in_the_sentence(folder: Path) -> None:
     with pytest.raises(StorageError, match=r"cannot rename .*/new: No such file or directory"):
         files.rename(folder / "absent", folder / "new")

@@ -44,6 +44,7 @@ BATCHES = st.builds(
     BatchRecord,
     first_step=COUNTS,
     last_step=COUNTS,
+    max_steps=COUNTS,
     batch=COUNTS,
     data_position=st.tuples(COUNTS, COUNTS),
     groups=tuples(st.text()),

@@ -74,6 +74,16 @@ def test_a_replay_that_catches_up_keeps_the_segment_open(run: RunDir) -> None:
     assert seal(run, 3)
 
 
+def test_steps_that_are_taken_again_do_not_replace_a_sealed_segment(run: RunDir) -> None:
+    write(run, batches=[(1, 2)])
+    assert seal(run, 2)
+    sealed = run.segment(1, 2).read_bytes()
+    write(run, batches=[(1, 2)], groups=[])
+    assert not seal(run, 2)
+    assert run.segment(1, 2).read_bytes() == sealed
+    assert list(rollout_journal.recover(run, 0).batches) == [1]
+
+
 def test_sealing_renames_and_syncs_both_folders_before_anything_else_is_written(
     run: RunDir,
 ) -> None:

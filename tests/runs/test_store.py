@@ -9,7 +9,7 @@ from support.calls import recorded
 
 from rlrun import __version__
 from rlrun.errors import DamagedError, RunExistsError, RunNotFoundError, UsageError
-from rlrun.runs import store
+from rlrun.runs import files, store
 from rlrun.runs.layout import RunDir
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -59,6 +59,28 @@ def test_what_a_killed_creation_left_is_removed(tmp_path: Path) -> None:
     run = create(tmp_path, "sums")
     assert run.config.read_text() == "seed: 7\n"
     assert not leftover.exists()
+
+
+def test_what_another_process_is_creating_is_left_alone(tmp_path: Path) -> None:
+    underway = tmp_path / "training_runs" / f".other.{os.getppid()}.tmp"
+    underway.mkdir(parents=True)
+    create(tmp_path, "sums")
+    assert underway.is_dir()
+
+
+def test_a_name_that_another_process_takes_meanwhile_is_refused_or_numbered(
+    tmp_path: Path,
+) -> None:
+    def take_it(operation: str, path: Path) -> None:
+        is_last_moment = operation == "rename" and path.name == "sums"
+        if is_last_moment or (operation == "rename" and path.name == "run_2026-01-31_12-00-00"):
+            (path / "logs").mkdir(parents=True, exist_ok=True)
+
+    with files.watched(take_it):
+        with pytest.raises(RunExistsError):
+            create(tmp_path, "sums")
+        assert create(tmp_path, None).name == "run_2026-01-31_12-00-00_2"
+    assert not list((tmp_path / "training_runs").glob(".*"))
 
 
 def test_every_run_has_its_own_id(tmp_path: Path) -> None:

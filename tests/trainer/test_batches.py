@@ -47,11 +47,9 @@ class FlatTask:
         return Reward(0.5, {"flat": 0.5})
 
 
-def source(
-    run: RunDir, bench: Workbench, session: int = 1, step: int = 0, *, resplit: bool = False
-) -> BatchSource:
+def source(run: RunDir, bench: Workbench, session: int = 1, step: int = 0) -> BatchSource:
     recovered = rollout_journal.recover(run, step)
-    return BatchSource(bench, recovered, RolloutJournal(run), session, resplit=resplit)
+    return BatchSource(bench, recovered, RolloutJournal(run), session)
 
 
 def never() -> bool:
@@ -275,15 +273,28 @@ def test_finished_groups_that_would_be_drawn_otherwise_now_are_drawn_again(
     assert [group for group in batch.record.groups if group.endswith(".1")] == []
 
 
-def test_a_replayed_batch_keeps_its_split_and_its_configuration(
+def test_a_replayed_batch_keeps_its_configuration_and_its_runs_end(
     run: RunDir, make_bench: MakeBench
 ) -> None:
     made = generate(run, make_bench("grpo.micro_batch_size=5"))
+    settings = ["grpo.learning_rate=0.5", "train.max_steps=99"]
+    found = journaled(run, make_bench("grpo.micro_batch_size=5", *settings))
+    assert (found.config, found.record) == (made.config, made.record)
+    assert (made.record.max_steps, sizes(found)) == (6, [5, 5, 2])
+
+
+def test_a_replayed_batch_takes_another_split_and_journals_it(
+    run: RunDir, make_bench: MakeBench
+) -> None:
+    generate(run, make_bench("grpo.micro_batch_size=5"))
     other = make_bench("grpo.micro_batch_size=4", "grpo.learning_rate=0.5")
     found = journaled(run, other)
-    assert sizes(found) == [5, 5, 2]
-    assert found.config == made.config
-    assert sizes(journaled(run, other, resplit=True)) == [4, 4, 4]
+    assert sizes(found) == [4, 4, 4]
+    assert found.config.grpo.micro_batch_size == 4
+    assert found.config.grpo.learning_rate == 0.01
+    size = run.journal.stat().st_size
+    assert journaled(run, other).record == found.record
+    assert run.journal.stat().st_size == size
 
 
 def test_a_batch_of_prompts_that_the_task_no_longer_has_can_be_replayed(

@@ -217,6 +217,21 @@ def test_what_went_wrong_in_the_background_is_raised_at_the_next_occasion_once(
     disk.saver.wait()
 
 
+def test_a_look_at_the_last_save_raises_what_went_wrong_and_never_waits(
+    disk: Disk, run: RunDir
+) -> None:
+    disk.saver.check()
+    run.step(3).mkdir()  # somebody else's
+    disk.saver.save(tiny_snapshot(3))
+    disk.saver.check()
+    disk.gate.set()
+    while disk.saver.is_busy:
+        disk.gate.wait()
+    with pytest.raises(StorageError, match="written by another tool"):
+        disk.saver.check()
+    disk.saver.check()
+
+
 def test_waiting_for_nothing_returns_at_once(disk: Disk) -> None:
     disk.saver.wait()
     assert disk.events == []

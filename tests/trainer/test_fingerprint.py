@@ -32,9 +32,10 @@ class Engine:
         raise NotImplementedError
 
 
-def compare(before: dict[str, object] | None, now: dict[str, object] | None = None, *,
+def compare(*before: dict[str, object], now: dict[str, object] | None = None,
             changes: Sequence[str] = (), engine: Engine | None = None,
             allow_inexact: bool = False) -> Verdict:  # fmt: skip
+    """Return the promise of a session `now`, after others with the fingerprints `before`."""
     return fingerprint.compare(
         before, now or NOW, changes, engine or Engine(), allow_inexact=allow_inexact
     )
@@ -45,7 +46,7 @@ def test_the_same_fingerprint_and_a_pure_engine_promise_the_same_bits() -> None:
 
 
 def test_a_new_run_promises_the_same_bits() -> None:
-    assert compare(None) == Verdict("bitwise", ())
+    assert compare() == Verdict("bitwise", ())
 
 
 def test_an_engine_that_is_not_pure_promises_exact_replays() -> None:
@@ -58,7 +59,9 @@ def test_another_machine_is_best_effort_with_the_difference_said() -> None:
 
 
 def test_a_key_that_only_one_side_knows_is_a_difference() -> None:
-    assert compare(NOW, {**NOW, "driver": "cuda 13"}).differences == ("driver: none -> cuda 13",)
+    assert compare(NOW, now={**NOW, "driver": "cuda 13"}).differences == (
+        "driver: none -> cuda 13",
+    )
     assert compare({**NOW, "driver": "cuda 13"}).differences == ("driver: cuda 13 -> none",)
 
 
@@ -69,13 +72,26 @@ def test_another_identity_is_refused_and_named(key: str) -> None:
     before: dict[str, object] = {**NOW, key: "0" * 64}
     now: dict[str, object] = {**NOW, key: "f" * 64}
     with pytest.raises(InexactError) as caught:
-        compare(before, now)
+        compare(before, now=now)
     assert str(caught.value) == (
         f"this run was made with something else ({key}: 000000000000... -> ffffffffffff...); give "
         "the same again, or continue without the promise of exactness with --allow-inexact"
     )
-    verdict = compare(before, now, allow_inexact=True)
+    verdict = compare(before, now=now, allow_inexact=True)
     assert verdict == Verdict("best effort", (f"{key}: 000000000000... -> ffffffffffff...",))
+
+
+def test_every_past_session_counts_and_each_difference_is_said_once() -> None:
+    verdict = compare({**NOW, "torch": "2.11"}, {**NOW, "torch": "2.12"}, {**NOW, "torch": "2.11"})
+    assert verdict.differences == ("torch: 2.11 -> 2.13", "torch: 2.12 -> 2.13")
+
+
+def test_another_identity_is_refused_when_it_is_new_and_remembered_afterwards() -> None:
+    other: dict[str, object] = {**NOW, "prompts": "c" * 64}
+    with pytest.raises(InexactError):
+        compare(NOW, other)
+    verdict = compare(other, NOW)
+    assert verdict == Verdict("best effort", ("prompts: cccccccccccc... -> bbbbbbbbbbbb...",))
 
 
 def test_changed_settings_come_before_changed_versions() -> None:
@@ -85,7 +101,7 @@ def test_changed_settings_come_before_changed_versions() -> None:
 
 
 def test_without_deterministic_kernels_nothing_is_promised() -> None:
-    verdict = compare({**NOW, "deterministic": False}, {**NOW, "deterministic": False})
+    verdict = compare(now={**NOW, "deterministic": False})
     assert verdict == Verdict("best effort", ("train.deterministic is off",))
 
 
@@ -97,7 +113,8 @@ def test_the_machines_part_names_what_decides_the_bits() -> None:
     assert found["torch"] == torch.__version__
     assert found["transformers"] == version("transformers")
     assert found["peft"] == version("peft")
-    assert (found["device"], found["driver"]) == ("cpu", None)
+    assert (found["device"], found["driver"], found["cuda"]) == ("cpu", None, None)
+    assert found["cpu"]
     assert (found["deterministic"], found["num_threads"]) == (True, 1)
 
 

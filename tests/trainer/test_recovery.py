@@ -210,6 +210,28 @@ def test_logs_that_end_at_the_step_or_are_not_there_are_left_alone(run: RunDir) 
     assert not run.abandoned(2).exists()
 
 
+def test_damage_behind_the_step_is_cut_with_the_rest(run: RunDir) -> None:
+    log(run, [1, 2])
+    with run.train_log.open("ab") as file:
+        file.write(b"\0\0\0\n")
+    log(run, [4])
+    recovery.cut_logs(run, session=2, step=2)
+    assert [record["step"] for record in jsonl.read(run.train_log)] == [1, 2]
+
+
+def test_the_time_of_steps_to_be_replayed_is_read_off_the_log(run: RunDir) -> None:
+    with run.train_log.open("wb") as file:
+        for step in range(1, 5):
+            record = {"step": step, "clock": {"seconds": 2.0**step}}
+            file.write(jsonl.encode(record, checked=False))
+        file.write(b'{"step":5')
+    assert recovery.logged_seconds(run, step=4, frontier=4) == 0.0
+    assert recovery.logged_seconds(run, step=2, frontier=5) == 8.0 + 16.0
+    assert recovery.logged_seconds(run, step=0, frontier=4) == 2.0 + 4.0 + 8.0 + 16.0
+    run.train_log.unlink()
+    assert recovery.logged_seconds(run, step=0, frontier=4) == 0.0
+
+
 def test_tidying_removes_leftovers_and_mends_the_link(run: RunDir) -> None:
     save(run, 2)
     run.unfinished_step(4).mkdir()

@@ -41,6 +41,10 @@ def test_a_period_in_epochs_is_due_when_a_multiple_is_passed() -> None:
     assert due_steps(SavingConfig(every_epochs=1), start=3, epochs=0.25) == [4, 8]
 
 
+def test_a_period_in_epochs_that_no_float_holds_exactly_is_due_every_time() -> None:
+    assert due_steps(SavingConfig(every_epochs=0.1), epochs=0.1) == list(range(1, 11))
+
+
 def test_one_save_serves_every_period() -> None:
     saving = SavingConfig(every_steps=4, every_seconds=3)
     assert due_steps(saving, seconds=1) == [3, 4, 7, 8]

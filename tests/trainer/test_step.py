@@ -8,12 +8,12 @@ import pytest
 import torch
 from support.calls import recorded
 
-from rlrun.errors import WorkerError
+from rlrun.errors import NotFiniteError, WorkerError
 from rlrun.runs.layout import RunDir
 from rlrun.runs.rollout_journal import Recovered, RolloutJournal
 from rlrun.trainer import checkpoint, step
 from rlrun.trainer.batches import Batch, BatchSource
-from rlrun.trainer.step import NotFiniteError, take_step
+from rlrun.trainer.step import take_step
 from rlrun.trainer.workbench import Workbench
 
 pytestmark = pytest.mark.filterwarnings("ignore:The PEFT config:UserWarning")
@@ -22,7 +22,7 @@ MakeBench = Callable[..., Workbench]
 
 
 def first_batch(run: RunDir, bench: Workbench) -> Batch:
-    source = BatchSource(bench, Recovered({}, {}), RolloutJournal(run), 1, resplit=False)
+    source = BatchSource(bench, Recovered({}, {}), RolloutJournal(run), 1)
     return source.generate(1, 0, 0, lambda: False)
 
 
@@ -182,7 +182,7 @@ def test_a_loss_or_gradient_that_is_not_finite_changes_nothing_and_names_the_ste
     with pytest.raises(NotFiniteError) as caught, recorded() as calls:
         take_step(bench.learner, batch, 2)
     assert str(caught.value).startswith(
-        f"the {what} of step 2 is not finite; the state of step 1 is saved; start a new run from"
+        f"the {what} of step 2 is not finite; the state before it is saved; start a new run from"
     )
     assert caught.value.exit_code == WorkerError.exit_code == 8
     assert state_of(bench) == before

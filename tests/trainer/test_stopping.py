@@ -108,23 +108,23 @@ def test_the_time_limit_counts_from_the_sessions_start() -> None:
 
 def test_a_step_is_begun_only_if_the_longest_so_far_would_fit() -> None:
     stopper, clock = timed(10.0)
-    stopper.note_step(4.0)
-    stopper.note_step(1.0)
+    stopper.note_step(4.0, update_seconds=1.0)
+    stopper.note_step(1.0, update_seconds=0.5)
     clock.now += 5.9
     assert stopper.reason() is None
     clock.now += 0.1  # 6 + 4 = 10
     assert stopper.reason() == "time_limit"
 
 
-def test_generation_goes_on_while_a_save_still_fits() -> None:
+def test_generation_goes_on_while_an_update_and_a_save_still_fit() -> None:
     stopper, clock = timed(10.0)
-    stopper.note_step(4.0)
+    stopper.note_step(4.0, update_seconds=2.0)
     stopper.note_save(1.5)
     stopper.note_save(0.5)
-    clock.now += 8.0
+    clock.now += 6.0
     assert stopper.reason() == "time_limit"
     assert not stopper.must_break_off()
-    clock.now += 0.5  # 8.5 + 1.5 = 10
+    clock.now += 0.5  # 6.5 + 2 + 1.5 = 10
     assert stopper.must_break_off()
 
 

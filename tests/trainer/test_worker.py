@@ -98,7 +98,7 @@ def test_a_finished_run_has_nothing_to_do(place: Place) -> None:
     assert (place.end.outcome, place.end.exit_code, place.end.num_steps) == ("failed", 7, 0)
     assert place.end.message == (
         "run 'sums' is at its last step, 4 of 4; to go further use "
-        "'rlrun resume sums --set train.max_steps=54'"
+        "'rlrun resume sums --set train.max_steps=N'"
     )
     assert place.last.start is None
     assert oracle.digest(place.run.path) == before
@@ -314,7 +314,7 @@ def test_a_loss_that_is_not_finite_ends_the_session_with_the_last_good_state_sav
     assert place.work(mishap=partial(mishaps.loss_not_finite, at=3)) == 8
     end = place.end
     assert (end.outcome, end.exit_code, end.step, end.num_steps) == ("failed", 8, 2, 2)
-    assert end.message.startswith("the loss of step 3 is not finite; the state of step 2 is saved")
+    assert end.message.startswith("the loss of step 3 is not finite; the state before it is saved")
     assert place.saved_steps == [2]
     assert [record["step"] for record in jsonl.read(place.run.train_log)] == [1, 2]
     assert_ends_like(place, straight())
@@ -350,7 +350,7 @@ def test_a_loss_that_is_not_finite_in_the_first_step_leaves_the_run_at_its_begin
     place: Place, straight: Any
 ) -> None:
     assert place.work(mishap=partial(mishaps.loss_not_finite, at=1)) == 8
-    assert "the state of step 0 is saved" in place.end.message
+    assert "the state before it is saved" in place.end.message
     assert place.saved_steps == []
     assert_ends_like(place, straight())
 
@@ -368,7 +368,7 @@ OUT_OF_MEMORY = {
     ),
     "sampling": (
         out_of_memory("rlrun.rollouts.torch_engine", "draw_tokens", 6),
-        "sampling.batch_rows or sampling.max_completion_tokens",
+        "sampling.batch_rows, sampling.max_completion_tokens or grpo.micro_batch_size",
         (0, []),
     ),
     "updating": (
