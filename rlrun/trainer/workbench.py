@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from rlrun.config.schema import RunConfig
+from rlrun.config.schema import RunConfig, SamplingConfig
 from rlrun.engines.protocol import Engine
 from rlrun.errors import ConfigError, UsageError
 from rlrun.policy import determinism
 from rlrun.policy.encoding import encode_prompts
-from rlrun.policy.model import ADAPTER_WEIGHTS, build_policy
+from rlrun.policy.model import ADAPTER_WEIGHTS, Policy, build_policy
 from rlrun.policy.optimizer import build_optimizer, build_scheduler
 from rlrun.rollouts.torch_engine import TorchEngine
 from rlrun.seeds import permutation
@@ -124,19 +124,23 @@ def build_workbench(
         task=task,
         prompts=prompts,
         learner=Learner(policy, optimizer, build_scheduler(optimizer, config.grpo, max_steps)),
-        engine=TorchEngine(
-            policy.model,
-            policy.tokenizer,
-            stop_ids=policy.stop_ids,
-            num_rows=config.sampling.batch_rows,
-            max_prompt_tokens=config.sampling.max_prompt_tokens,
-            max_completion_tokens=config.sampling.max_completion_tokens,
-        ),
+        engine=_build_engine(config.sampling, policy),
         fingerprint={
             **machine_fingerprint(device, settings),
             **identity,
             "engine": config.sampling.engine,
         },
+    )
+
+
+def _build_engine(sampling: SamplingConfig, policy: Policy) -> Engine:
+    return TorchEngine(
+        policy.model,
+        policy.tokenizer,
+        stop_ids=policy.stop_ids,
+        num_rows=sampling.batch_rows,
+        max_prompt_tokens=sampling.max_prompt_tokens,
+        max_completion_tokens=sampling.max_completion_tokens,
     )
 
 
