@@ -15,6 +15,7 @@ from support.runs import make_run
 
 from rlrun.config.load import apply_overrides, config_to_dict, load_config
 from rlrun.runs import jsonl, ledger, lock
+from rlrun.runs.request import SessionRequest
 from rlrun.trainer.worker import is_out_of_memory
 
 LAST_STEP = 4
@@ -279,6 +280,29 @@ def test_a_setting_that_enters_an_update_applies_when_that_is_allowed(place: Pla
     assert place.start.differences == ("grpo.learning_rate: 0.01 -> 0.5",)
     rates = [record["learning_rate"] for record in jsonl.read(place.run.train_log)]
     assert rates == [0.01, 0.01, 0.5, 0.5]
+
+
+def test_another_model_setting_waits_until_journaled_steps_are_taken(place: Place) -> None:
+    assert jobs.run(Job(place.run.path, kill_after_steps=1)) == -9
+    request = changed(place, "model.lora.alpha=8")
+    assert place.work(**request, allow_inexact=True) == 10
+    assert place.end.message == (
+        "the journal holds steps 1 to 2 that were made with another model.lora.alpha; take them "
+        "with 'rlrun resume sums --steps 1', then change it"
+    )
+    assert place.work(steps=1) == 0
+    assert place.work(**request, allow_inexact=True) == 0
+
+
+def test_a_promise_is_as_good_as_that_of_the_sessions_it_builds_on(place: Place) -> None:
+    other = partial(mishaps.another_task, mishaps.OtherQuestions)
+    assert place.work(steps=1) == 0
+    job = Job(place.run.path, SessionRequest(device="cpu", allow_inexact=True), mishap=other,
+              kill_after_steps=1)  # fmt: skip
+    assert jobs.run(job) == -9
+    assert place.work(allow_inexact=True) == 0
+    assert place.start.promise == "best effort"
+    assert "session 2 journaled steps after 1 at best effort" in place.start.differences
 
 
 def test_a_free_setting_is_recorded_and_applies(place: Place, straight: Any) -> None:
