@@ -9,6 +9,7 @@
     ├── DamagedError          6  what is on disk does not verify
     ├── NothingToDoError      7  the run is already where this session would take it
     ├── WorkerError           8  the training process failed
+    │   └── NotFiniteError    8  a loss, gradient or probability is not finite
     ├── StorageError          9  the disk is full, read-only or failing
     ├── InexactError         10  continuing would not be exact, and was not allowed to be inexact
     └── MissingExtraError    11  an optional part of the installation is missing
@@ -76,6 +77,16 @@ class WorkerError(RlrunError):
     """The training process failed; its message names the cause and the phase."""
 
     exit_code = 8
+
+
+class NotFiniteError(WorkerError):
+    """A number is infinite or not a number; no weight was changed by it."""
+
+    remedy: ClassVar[str] = (
+        "the state before it is saved; start a new run from a checkpoint with a lower "
+        "grpo.learning_rate and '--set model.initial_adapter=.../step_N/model' (or, for full "
+        "fine-tuning, model.path)"
+    )
 
 
 class StorageError(RlrunError):

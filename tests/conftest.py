@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from support.run_maker import CONFIG, RunMaker, record_of
 
 from rlrun.cli.app import run
@@ -21,6 +22,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SUPPORT = Path(__file__).with_name("support")
 FAKE_WORKER = SUPPORT / "fake_worker.py"
+
+settings.register_profile("rlrun", deadline=None)  # a busy machine is no defect
+settings.load_profile("rlrun")
 
 
 @pytest.fixture(scope="session")

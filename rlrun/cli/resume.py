@@ -16,7 +16,7 @@ from rlrun.cli.options import (
     SetOption,
     StepsOption,
 )
-from rlrun.config.changes import compare, describe
+from rlrun.config.changes import compare, describe, extension
 from rlrun.config.load import apply_overrides, config_to_dict, load_config
 from rlrun.config.schema import RunConfig
 from rlrun.errors import InexactError, NothingToDoError, RunNotFoundError
@@ -136,7 +136,7 @@ def refuse_absent(run: RunDir, step: int) -> None:
 def refuse_finished(run: RunDir, settings: Settings) -> None:
     """Raise NothingToDoError if the run's last session ended where the run ends."""
     last = next((session for session in reversed(ledger.read(run)) if session.start), None)
-    if last is None or last.start is None or last.end is None:
+    if last is None or last.start is None or last.end is None or last.end.outcome != "finished":
         return
     step, max_steps = last.end.step, settings.new.train.max_steps
     if max_steps is None and settings.new.train == settings.old.train:
@@ -144,12 +144,5 @@ def refuse_finished(run: RunDir, settings: Settings) -> None:
     if max_steps is not None and step >= max_steps:
         raise NothingToDoError(
             f"run '{run.name}' is finished at step {step} of {max_steps}; extend it with "
-            f"'{extend_command(run, settings.new)}'"
+            f"'rlrun resume {run.name} {extension(settings.new)}'"
         )
-
-
-def extend_command(run: RunDir, config: RunConfig) -> str:
-    """Return the command that moves a run's end."""
-    key = "max_steps" if config.train.num_epochs is None else "num_epochs"
-    command = f"rlrun resume {run.name} --set train.{key}=N"
-    return command if config.grpo.schedule == "constant" else f"{command} --allow-inexact"

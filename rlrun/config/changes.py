@@ -9,6 +9,7 @@ from rlrun.config.schema import RunConfig
 from rlrun.config.yaml_source import render
 
 _FREE_SECTIONS = frozenset({"saving", "eval", "archive"})
+_PLACES = frozenset({"model.path", "model.initial_adapter", "task.path"})
 _HORIZON = frozenset({"train.max_steps", "train.num_epochs"})
 
 
@@ -32,7 +33,8 @@ class Changes:
 def compare(old: RunConfig, new: RunConfig) -> Changes:
     """Return what differs, in the schema's order.
 
-    The horizon is free under a constant schedule; any other schedule stretches over it.
+    The horizon is free under a constant schedule; any other schedule stretches over it.  Places
+    are free: what is found there is compared by its hash, in the session's fingerprint.
     """
     changes = tuple(_differences(config_to_dict(old), config_to_dict(new), ()))
     is_constant = old.grpo.schedule == new.grpo.schedule == "constant"
@@ -48,7 +50,15 @@ def describe(change: Change) -> str:
 
 
 def _is_free(key: str, is_constant: bool) -> bool:
-    return key.split(".")[0] in _FREE_SECTIONS or (is_constant and key in _HORIZON)
+    is_free_section = key.split(".")[0] in _FREE_SECTIONS
+    return is_free_section or key in _PLACES or (is_constant and key in _HORIZON)
+
+
+def extension(config: RunConfig) -> str:
+    """Return the options of `rlrun resume` that move a run's end, with N for the new one."""
+    key = "max_steps" if config.train.num_epochs is None else "num_epochs"
+    options = f"--set train.{key}=N"
+    return options if config.grpo.schedule == "constant" else f"{options} --allow-inexact"
 
 
 def _differences(old: Value, new: Value, path: KeyPath) -> Iterator[Change]:

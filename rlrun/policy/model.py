@@ -126,8 +126,14 @@ def build_policy(
     """Return the policy of step 0."""
     attention.register()
     source = find_model(config.path)
-    model = _load_model(source, getattr(torch, config.dtype)).to(device)
-    tokenizer = AutoTokenizer.from_pretrained(source.folder, gguf_file=source.gguf_file)
+    try:
+        model = _load_model(source, getattr(torch, config.dtype)).to(device)
+        tokenizer = AutoTokenizer.from_pretrained(source.folder, gguf_file=source.gguf_file)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"model.path={config.path}: transformers cannot load it ({error}); give a causal "
+            "language model with its tokenizer"
+        ) from error
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if config.lora is not None:
@@ -136,7 +142,10 @@ def build_policy(
     policy = Policy(model, tokenizer, source, has_reference_copy=False)
     if config.initial_adapter is not None and config.lora is not None:
         folder = Path(config.initial_adapter).expanduser()
-        policy.load_state(read_adapter(folder, config.lora), str(folder))
+        try:
+            policy.load_state(read_adapter(folder, config.lora), str(folder))
+        except DamagedError as error:
+            raise ConfigError(f"model.initial_adapter: {error}") from error
     return Policy(model, tokenizer, source, has_reference_copy=True) if has_copy else policy
 
 
@@ -190,7 +199,7 @@ def read_adapter(folder: Path, lora: LoraConfig) -> dict[str, torch.Tensor]:
             f"{ADAPTER_WEIGHTS}; give a checkpoint's model/ folder"
         )
     stated = json.loads((folder / ADAPTER_CONFIG).read_bytes())
-    wanted = {"r": lora.rank, "lora_alpha": lora.alpha}
+    wanted = {"r": lora.rank, "lora_alpha": lora.alpha, "use_rslora": False, "use_dora": False}
     for key, value in wanted.items():
         if stated.get(key) != value:
             raise ConfigError(

@@ -34,7 +34,8 @@ def static_files(policy: Policy) -> dict[str, bytes]:
         policy.model.config.save_pretrained(folder)
         policy.model.generation_config.save_pretrained(folder)
         policy.tokenizer.save_pretrained(folder)
-        written = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+        found = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+        written = {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
     return {name: _without_paths(name, data) for name, data in written.items()}
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from rlrun.engines.protocol import Interrupted, SampleRequest
+from rlrun.errors import NotFiniteError
 from rlrun.rollouts.draw import draw_tokens
 from rlrun.rollouts.row_cache import RowCache
 from rlrun.seeds import uniforms
@@ -180,6 +181,10 @@ class TorchEngine:
         logits = self._forward(tokens, slots[:, None], slots[:, None, None], cache)  # [R, V]
         chances = torch.tensor(draws, dtype=torch.float64).to(self._device)  # [R]
         drawn, logprobs = draw_tokens(logits, chances, sampling)
+        if not bool(logprobs.isfinite().all()):
+            raise NotFiniteError(
+                f"the policy's probabilities are not finite; {NotFiniteError.remedy}"
+            )
         finished = []
         for row, (token, logprob) in enumerate(zip(drawn.tolist(), logprobs.tolist(), strict=True)):
             active = rows[row]

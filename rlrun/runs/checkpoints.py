@@ -6,6 +6,7 @@ A step exists if and only if its folder verifies; `step_latest` is only a hint.
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +136,14 @@ def _make_way(run: RunDir, step: int, *, run_id: str) -> bool:
             f"{found.path} was written by another tool and stands in the way of a checkpoint; "
             f"move it elsewhere, then 'rlrun resume {run.name}' goes on"
         )
-    files.ensure_dir(run.invalid_steps)
-    taken = sum(1 for path in run.invalid_steps.iterdir())
-    files.rename(run.step(step), run.invalid_steps / f"step_{step}.{taken}")
+    _set_aside(run, run.step(step))
     return True
+
+
+def _set_aside(run: RunDir, path: Path) -> None:
+    files.ensure_dir(run.invalid_steps)
+    names = (run.invalid_steps / f"{path.name}.{number}" for number in count())
+    files.rename(path, next(name for name in names if not name.exists()))
 
 
 def repair_link(run: RunDir, step: int | None) -> None:
@@ -148,6 +153,9 @@ def repair_link(run: RunDir, step: int | None) -> None:
         if link.is_symlink():
             files.unlink(link)
         return
+    if link.exists() and not link.is_symlink():
+        # a copy made without links; it holds nothing that its step does not hold
+        _set_aside(run, link)
     if not link.is_symlink() or str(link.readlink()) != f"step_{step}":
         files.replace_link(link, f"step_{step}")
 

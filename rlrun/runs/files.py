@@ -43,11 +43,18 @@ def watched(watcher: Watcher) -> Iterator[None]:
 def _call(operation: str, path: Path, act: Callable[[], _Result]) -> _Result:
     for watcher in _watchers:
         watcher(operation, path)
+    return _translated(operation, path, act)
+
+
+def _translated(operation: str, path: Path, act: Callable[[], _Result]) -> _Result:
+    """Return what `act` returns; an operating system's refusal becomes a sentence."""
     try:
         return act()
     except FileExistsError:
         raise  # callers use exclusive creation to find out
     except OSError as error:
+        if error.errno == errno.ENOTEMPTY:  # a rename onto a folder that is there
+            raise FileExistsError(*error.args) from error
         remedy = _REMEDIES.get(error.errno or 0, "check the disk")
         raise StorageError(
             f"cannot {operation} {path}: {error.strerror}; {remedy}; what was saved before is safe"
@@ -73,7 +80,8 @@ def ensure_dir(path: Path) -> None:
 
 def sync_dir(path: Path) -> None:
     """Make the names in a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    flags = os.O_RDONLY | os.O_DIRECTORY
+    descriptor = _translated("open", path, lambda: os.open(path, flags))
     try:
         _call("fsync", path, lambda: os.fsync(descriptor))
     finally:

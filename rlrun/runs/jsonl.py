@@ -34,18 +34,19 @@ def encode(record: Record, *, checked: bool) -> bytes:
     return text.encode() + b"\n"
 
 
-def _decode(line: bytes, *, checked: bool) -> Record | None:
+def decode(line: bytes, *, checked: bool = False) -> Record | None:
     """Return the record of a line without its newline, or None if it is not whole."""
     try:
-        record = json.loads(line)
-    except ValueError:
+        record = json.loads(line.decode())
+        if not isinstance(record, dict):
+            return None
+        if not checked:
+            return record
+        crc = record.pop("crc", None)
+        is_whole = crc == zlib.crc32(canonical.dumps(record).encode())
+    except ValueError:  # not JSON, or a number or letter that canonical JSON has not
         return None
-    if not isinstance(record, dict):
-        return None
-    if not checked:
-        return record
-    crc = record.pop("crc", None)
-    return record if crc == zlib.crc32(canonical.dumps(record).encode()) else None
+    return record if is_whole else None
 
 
 def read_lines(path: Path, *, checked: bool) -> Iterator[Line]:
@@ -65,7 +66,7 @@ def read_lines(path: Path, *, checked: bool) -> Iterator[Line]:
                     "from a copy, or continue from a checkpoint behind it"
                 )
             end = start + len(line)
-            record = _decode(line[:-1], checked=checked) if line.endswith(b"\n") else None
+            record = decode(line[:-1], checked=checked) if line.endswith(b"\n") else None
             if record is None:
                 bad_at = number
             else:
@@ -93,7 +94,7 @@ def read_last(path: Path, *, tail_bytes: int = 65536) -> Record | None:
             file.seek(max(0, size - tail_bytes))
             complete, newline, _ = file.read().rpartition(b"\n")
             for line in reversed(complete.split(b"\n")) if newline else ():
-                record = _decode(line, checked=False)
+                record = decode(line, checked=False)
                 if record is not None:
                     return record
             if tail_bytes >= size:

@@ -11,15 +11,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rlrun.errors import LockedError
+from rlrun.errors import LockedError, StorageError
 from rlrun.runs import canonical, files
 from rlrun.runs.layout import RunDir
 
 HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
+_PATIENCE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,20 @@ def refuse(run: RunDir, owner: Owner) -> LockedError:
     )
 
 
+def _can_lock(descriptor: int) -> bool:
+    """Take the kernel's lock; `find_holder` may have it for an instant, so try for a while."""
+    give_up = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= give_up:
+                return False
+            time.sleep(_PATIENCE_SECONDS / 50)
+        else:
+            return True
+
+
 class Lock:
     """The lock of a run, held from construction to `release`.
 
@@ -103,10 +119,13 @@ class Lock:
     ) -> None:
         self._run = run
         self._descriptor = self._acquire(now)
-        self.owner = this_process(number())
-        files.replace_contents(
-            self._descriptor, run.lock, canonical.pretty(asdict(self.owner)).encode()
-        )
+        try:
+            self.owner = this_process(number())
+            text = canonical.pretty(asdict(self.owner))
+            files.replace_contents(self._descriptor, run.lock, text.encode())
+        except BaseException:
+            self._give_back()
+            raise
         self._released = threading.Event()
         self._heart: threading.Thread | None = None
         if heartbeat_seconds is not None:
@@ -118,11 +137,9 @@ class Lock:
     def _acquire(self, now: Callable[[], float]) -> int:
         while True:
             descriptor = files.open_lock(self._run.lock)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _can_lock(descriptor):
                 os.close(descriptor)
-                raise self._refusal() from None
+                raise self._refusal()
             if self._is_current(descriptor):
                 break
             os.close(descriptor)  # its owner released it between our open and our lock
@@ -149,12 +166,21 @@ class Lock:
 
     def _beat(self, seconds: float) -> None:
         while not self._released.wait(seconds):
-            files.touch(self._run.lock)
+            with suppress(
+                StorageError
+            ):  # the next beat may do; what matters fails where it is made
+                files.touch(self._run.lock)
 
     def release(self) -> None:
         """Give the run back."""
         self._released.set()
         if self._heart is not None:
             self._heart.join()
-        files.unlink(self._run.lock)
-        os.close(self._descriptor)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        try:
+            if self._is_current(self._descriptor):  # not if somebody removed or replaced it
+                files.unlink(self._run.lock)
+        finally:
+            os.close(self._descriptor)

@@ -19,7 +19,7 @@ Manifest = Mapping[str, Any]
 
 
 class NotAStepError(Exception):
-    """Why a folder is not a valid step; `is_foreign` if it never claimed our format."""
+    """Why a folder is not a valid step; `is_foreign` if it is not of our format: never touch it."""
 
     def __init__(self, reason: str, *, is_foreign: bool = False) -> None:
         super().__init__(reason)
@@ -49,7 +49,7 @@ def read(step_dir: Path) -> Manifest:
     if path.stat().st_size > _MAX_MANIFEST_BYTES:
         raise NotAStepError(f"{FILE_NAME} is too large to be a manifest")
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(path.read_bytes().decode())
     except ValueError:
         raise NotAStepError(f"{FILE_NAME} is not JSON") from None
     if not isinstance(manifest, dict) or "format_version" not in manifest:
@@ -57,12 +57,20 @@ def read(step_dir: Path) -> Manifest:
     if manifest["format_version"] != FORMAT_VERSION:
         raise NotAStepError(
             f"{FILE_NAME} has format version {manifest['format_version']}, this rlrun reads "
-            f"{FORMAT_VERSION}; update rlrun"
+            f"{FORMAT_VERSION}; update rlrun",
+            is_foreign=True,
         )
-    stated = manifest.get("manifest_hash")
-    if stated != canonical.sha256_of({k: v for k, v in manifest.items() if k != "manifest_hash"}):
+    if not _is_its_own_hash(manifest):
         raise NotAStepError(f"{FILE_NAME} does not match its own hash")
     return manifest
+
+
+def _is_its_own_hash(manifest: Manifest) -> bool:
+    unsealed = {key: value for key, value in manifest.items() if key != "manifest_hash"}
+    try:
+        return bool(manifest.get("manifest_hash") == canonical.sha256_of(unsealed))
+    except ValueError:  # it holds what canonical JSON cannot, so nobody hashed it
+        return False
 
 
 def check_files(step_dir: Path, manifest: Manifest, *, with_hashes: bool) -> None:

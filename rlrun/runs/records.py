@@ -48,8 +48,13 @@ class GroupRecord:
 
     @classmethod
     def from_record(cls, record: Record, prompts: Mapping[str, Prompt]) -> "GroupRecord":
-        """Return the group of a record; `prompts` maps the ids of the task to its prompts."""
-        encoded = EncodedPrompt(prompts[record["prompt_id"]], tuple(record["prompt_tokens"]))
+        """Return the group of a record; `prompts` maps the ids of the task to its prompts.
+
+        A prompt that the task no longer has is known by its id and its tokens alone.
+        """
+        prompt_id = record["prompt_id"]
+        prompt = prompts.get(prompt_id, Prompt(prompt_id, question="", answer=""))
+        encoded = EncodedPrompt(prompt, tuple(record["prompt_tokens"]))
         rows = record["completions"]
         completions = tuple(
             Completion(
@@ -71,6 +76,7 @@ class BatchRecord:
 
     first_step: int
     last_step: int
+    max_steps: int  # the run's end as it stood then: the learning rate's course depends on it
     batch: int  # counted from 0
     data_position: tuple[int, int]  # prompts consumed before and after
     groups: tuple[str, ...]  # ids, in slot order
@@ -86,6 +92,7 @@ class BatchRecord:
             "kind": "batch",
             "first_step": self.first_step,
             "last_step": self.last_step,
+            "max_steps": self.max_steps,
             "batch": self.batch,
             "data_position": list(self.data_position),
             "groups": list(self.groups),
@@ -104,6 +111,7 @@ class BatchRecord:
         return cls(
             record["first_step"],
             record["last_step"],
+            record["max_steps"],
             record["batch"],
             (before, after),
             tuple(record["groups"]),

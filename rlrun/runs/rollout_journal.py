@@ -4,6 +4,7 @@ A sealed segment `step_A-B` holds exactly the batches of steps A..B; the active 
 came after.  Recovery from step S needs the segments with B > S and the active one.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,16 +41,17 @@ def recover(run: RunDir, step: int) -> Recovered:
     """Return what was journaled beyond `step`, leaving out a torn tail.
 
     A batch stands in the result if it serves at least one step after `step`.  Raises DamagedError
-    if a segment between is missing or a line in the middle of one is bad.
+    if a batch or a group between is missing or a line in the middle of a segment is bad.
     """
     batches: dict[int, Record] = {}
     groups: dict[str, Record] = {}
-    for path in _needed_segments(run, step):
+    for path in _needed_files(run, step):
         for record in jsonl.read(path, checked=True):
             if record["kind"] == "group":
                 groups[record["id"]] = record
             elif record["last_step"] > step:
                 batches[record["first_step"]] = record
+    _check_unbroken(run, step, batches, groups)
     for batch in batches.values():
         missing = [group for group in batch["groups"] if group not in groups]
         if missing:
@@ -60,17 +62,26 @@ def recover(run: RunDir, step: int) -> Recovered:
     return Recovered(batches, groups)
 
 
-def _needed_segments(run: RunDir, step: int) -> list[Path]:
-    needed = [segment for segment in sealed_segments(run) if segment[1] > step]
-    expected = needed[0][0] if needed else 0
-    for first, last, path in needed:
-        if first != expected:
-            raise DamagedError(
-                f"the journal of run '{run.name}' has a gap before {path.name}: steps {expected} "
-                f"to {first - 1} are missing; restore logs/rollouts/ from a copy"
+def _needed_files(run: RunDir, step: int) -> list[Path]:
+    return [path for _, last, path in sealed_segments(run) if last > step] + [run.journal]
+
+
+def _check_unbroken(
+    run: RunDir, step: int, batches: Mapping[int, Record], groups: Mapping[str, Record]
+) -> None:
+    """Raise DamagedError unless batches follow each other from `step` on, and a begun one them."""
+    expected = step + 1
+    for first in sorted({group["first_step"] for group in groups.values()} | set(batches)):
+        if first > expected:
+            missing = (
+                f"steps {expected} to {first - 1}" if first > expected + 1 else f"step {expected}"
             )
-        expected = last + 1
-    return [path for _, _, path in needed] + [run.journal]
+            raise DamagedError(
+                f"the journal of run '{run.name}' lacks the batches of {missing} and has later "
+                "ones; restore logs/ from a copy"
+            )
+        if first in batches:
+            expected = batches[first]["last_step"] + 1
 
 
 @dataclass(slots=True)
@@ -114,8 +125,10 @@ class RolloutJournal:
         """Seal the segment if it holds nothing beyond `step`; return whether it did."""
         if self._first_step is None or self._last_step > step:
             return False
-        self._file.close()
         target = self.run.segment(self._first_step, self._last_step)
+        if target.exists():  # these steps are being taken again; what is sealed never changes
+            return False
+        self._file.close()
         files.rename(self.run.journal, target)
         files.sync_dir(self.run.segments)
         files.sync_dir(self.run.logs)

@@ -2,17 +2,21 @@
 
 import json
 import os
+import re
 import subprocess
 import uuid
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from itertools import count
 from pathlib import Path
 
 from rlrun import __version__
 from rlrun.errors import DamagedError, RunExistsError, RunNotFoundError
 from rlrun.runs import canonical, files
 from rlrun.runs.layout import RunDir, check_name, runs_folder
+
+_UNFINISHED = re.compile(r"\..*\.([1-9][0-9]*)\.tmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,35 +51,55 @@ def create_run(
     folder = runs_folder(root)
     files.ensure_dir(folder)
     run = RunDir(folder / check_name(name or f"run_{now:%Y-%m-%d_%H-%M-%S}"))
-    if name is None:
-        run = _free_name(run)
-    if run.path.exists():
-        raise RunExistsError(
-            f"run '{run.name}' already exists in {folder}; continue it with "
-            f"'rlrun resume {run.name}', or choose another --name"
-        )
     identity = Identity(
         id=uuid.uuid4().hex,
         created=now.isoformat(timespec="seconds"),
         rlrun_version=__version__,
         git_commit=_git_commit(),
-        num_threads=num_threads or len(os.sched_getaffinity(0)),
+        num_threads=num_threads or _usable_cpus(),
     )
-    _write_run(run, identity, config_text)
-    return run
+    _remove_leftovers(folder)
+    candidates = [run] if name else (_numbered(run, number) for number in count(1))
+    for candidate in candidates:
+        if not candidate.path.exists() and _write_run(candidate, identity, config_text):
+            return candidate
+    raise RunExistsError(
+        f"run '{run.name}' already exists in {folder}; continue it with "
+        f"'rlrun resume {run.name}', or choose another --name"
+    )
 
 
-def _free_name(run: RunDir) -> RunDir:
-    number, candidate = 2, run
-    while candidate.path.exists():
-        candidate = RunDir(run.path.with_name(f"{run.name}_{number}"))
-        number += 1
-    return candidate
+def _numbered(run: RunDir, number: int) -> RunDir:
+    return run if number == 1 else RunDir(run.path.with_name(f"{run.name}_{number}"))
 
 
-def _write_run(run: RunDir, identity: Identity, config_text: str) -> None:
-    unfinished = RunDir(run.path.with_name(f".{run.name}.tmp"))
-    if unfinished.path.exists():
+def _usable_cpus() -> int:
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what processes of this machine that died were still creating."""
+    for path in sorted(folder.glob(".*.tmp")):
+        match = _UNFINISHED.fullmatch(path.name)
+        if match and not _is_alive(int(match[1])):
+            files.remove_tree(path)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _write_run(run: RunDir, identity: Identity, config_text: str) -> bool:
+    """Write a run whole; return False if another process took its name meanwhile."""
+    unfinished = RunDir(run.path.with_name(f".{run.name}.{os.getpid()}.tmp"))
+    if unfinished.path.exists():  # of a dead process that had our number
         files.remove_tree(unfinished.path)
     for path in (unfinished.path, unfinished.training_state, unfinished.logs, unfinished.segments,
                  unfinished.tensorboard):  # fmt: skip
@@ -84,8 +108,13 @@ def _write_run(run: RunDir, identity: Identity, config_text: str) -> None:
     files.write_new(unfinished.identity, canonical.pretty(asdict(identity)).encode())
     for path in (unfinished.logs, unfinished.path):
         files.sync_dir(path)
-    files.rename(unfinished.path, run.path)
+    try:
+        files.rename(unfinished.path, run.path)
+    except FileExistsError:
+        files.remove_tree(unfinished.path)
+        return False
     files.sync_dir(run.path.parent)
+    return True
 
 
 def _git_commit() -> str | None:

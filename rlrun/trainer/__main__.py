@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from time import monotonic
 
-from rlrun.errors import EXIT_STOPPED_NOW, LockedError
+from rlrun.errors import EXIT_STOPPED_NOW, RlrunError
 from rlrun.runs.layout import RunDir
 from rlrun.runs.request import SessionRequest
 from rlrun.trainer.stopping import StopNow, Stopper
@@ -31,7 +31,7 @@ def main() -> None:
     stopper.install()
     try:
         code = _work(RunDir(arguments.run_dir.absolute()), arguments.request, stopper)
-    except LockedError as error:
+    except RlrunError as error:  # of no session yet, or of one that cannot even be recorded
         _log.error("%s", error)
         code = error.exit_code
     except StopNow:  # before there was a session to stop

@@ -18,7 +18,7 @@ from rlrun.rollouts.collect import CollectPlan, collect
 from rlrun.runs.records import BatchRecord, GroupRecord
 from rlrun.runs.rollout_journal import Recovered, RolloutJournal
 from rlrun.trainer.workbench import Workbench, sampling_at
-from rlrun.types import ScoredGroup
+from rlrun.types import EncodedPrompt, ScoredGroup
 
 
 @dataclass(slots=True)
@@ -31,6 +31,11 @@ class Batch:
     rows: tuple[Row, ...]  # row = slot * group_size + sample
     is_replayed: bool
     references: dict[int, torch.Tensor] = field(default_factory=dict)  # by micro-batch, [B, K]
+
+    @property
+    def num_tokens(self) -> int:
+        """Completion tokens of the whole batch."""
+        return sum(len(row.completion_ids) for row in self.rows)
 
     @property
     def denominator(self) -> int:
@@ -62,14 +67,11 @@ class BatchSource:
         recovered: Recovered,
         journal: RolloutJournal,
         session: int,
-        *,
-        resplit: bool,
     ) -> None:
         self._bench = bench
         self._recovered = recovered
         self._journal = journal
         self._session = session
-        self._resplit = resplit
 
     def journaled(self, step: int) -> Batch | None:
         """Return the committed batch that serves `step`, if there is one."""
@@ -81,8 +83,30 @@ class BatchSource:
                     GroupRecord.from_record(self._recovered.groups[group], prompts).scored
                     for group in batch.groups
                 )
-                return self._assemble(batch, groups, is_replayed=True)
+                return self._assemble(self._fitting(batch, groups), groups, is_replayed=True)
         return None
+
+    def _fitting(self, record: BatchRecord, groups: Sequence[ScoredGroup]) -> BatchRecord:
+        """Return the record, split as the configuration says now; a new split is journaled first.
+
+        The split of a committed batch changes only when a user allowed inexactness, usually because
+        its micro-batches did not fit in memory.
+        """
+        config = _config_of(record)
+        wanted = self._bench.config.grpo
+        split = {
+            "micro_batch_size": wanted.micro_batch_size,
+            "accumulation_steps": wanted.accumulation_steps,
+        }
+        if all(getattr(config.grpo, key) == value for key, value in split.items()):
+            return record
+        resplit = replace(
+            record,
+            micro_batches=_split(record, _rows(record, groups, config), wanted),
+            config={**record.config, "grpo": {**record.config["grpo"], **split}},
+        )
+        self._journal.append_batch(resplit)
+        return resplit
 
     def generate(
         self, step: int, num_batches: int, position: int, should_stop: Callable[[], bool]
@@ -111,7 +135,7 @@ class BatchSource:
         finished: dict[int, GroupRecord] = {}
         for slot, record in self._recovered.pending_groups(step).items():
             group = GroupRecord.from_record(record, bench.prompts_by_id)
-            if slot < len(prompts) and _fits(group, plan, prompts[slot].token_ids):
+            if slot < len(prompts) and _fits(group, plan, prompts[slot]):
                 finished[slot] = group
         for slot, scored in collect(
             prompts, frozenset(finished), plan, bench.engine, bench.task, should_stop
@@ -133,6 +157,7 @@ class BatchSource:
         unsplit = BatchRecord(
             first_step=step,
             last_step=step + config.grpo.updates_per_batch - 1,
+            max_steps=self._bench.max_steps,
             batch=num_batches,
             data_position=(position, position + len(groups)),
             groups=tuple(group.id for group in groups),
@@ -148,21 +173,22 @@ class BatchSource:
     def _assemble(
         self, record: BatchRecord, groups: Sequence[ScoredGroup], *, is_replayed: bool
     ) -> Batch:
-        config = config_from_dict(dict(record.config), f"the batch at step {record.first_step}")
+        config = _config_of(record)
         rows = _rows(record, groups, config)
-        if is_replayed and self._resplit:
-            split = _split(record, rows, self._bench.config.grpo)
-            record = replace(record, micro_batches=split)
         return Batch(record, config, tuple(groups), rows, is_replayed)
 
 
-def _fits(group: GroupRecord, plan: CollectPlan, prompt: tuple[int, ...]) -> bool:
+def _config_of(record: BatchRecord) -> RunConfig:
+    return config_from_dict(dict(record.config), f"the batch at step {record.first_step}")
+
+
+def _fits(group: GroupRecord, plan: CollectPlan, prompt: EncodedPrompt) -> bool:
     """Return whether a finished group is what the plan would draw again."""
     drawn = group.scored.group
     return (
         drawn.sampling == plan.sampling
         and len(drawn.completions) == plan.group_size
-        and drawn.prompt.token_ids == prompt
+        and drawn.prompt == prompt
     )
 
 
@@ -197,7 +223,7 @@ def _split(
         if rows[row].has_loss and row // per_group not in record.dropped
     ]
     parts = grpo.accumulation_steps or 1
-    size = grpo.micro_batch_size or ceil(len(rows) / parts)
+    size = grpo.micro_batch_size or max(1, ceil(len(active) / parts))
     split = split_rows([rows[row].length for row in active], size)
     return tuple(tuple(active[index] for index in indices) for indices in split)
 

@@ -5,6 +5,7 @@ Taking the copy stops training; writing it does not have to (`Saver`).
 
 import time
 from collections.abc import Callable, Mapping
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -151,8 +152,20 @@ class Saver:
     def wait(self) -> None:
         """Return when nothing is being written; raises what went wrong with the last save."""
         if self._pending is not None:
-            pending, self._pending = self._pending, None
+            pending = self._pending
+            futures.wait([pending])  # if a signal breaks this off, the save goes on and is known of
+            self._pending = None
             pending.result()
+
+    def check(self) -> None:
+        """Raise what went wrong with the last save, if it has ended; never waits."""
+        if self._pending is not None and self._pending.done():
+            self.wait()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a save is being written right now."""
+        return self._pending is not None and not self._pending.done()
 
     def _publish(self, snapshot: Snapshot) -> None:
         started = time.monotonic()

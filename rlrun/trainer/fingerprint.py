@@ -5,6 +5,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +22,21 @@ _IDENTITY_KEYS = ("base_model", "tokenizer", "prompts", "reward_code", "initial_
 """What the run is about: another one of these is another run, not another machine."""
 
 
+_DRIVER = Path("/proc/driver/nvidia/version")
+_CPU = Path("/proc/cpuinfo")
+
+
+def _first_line(path: Path) -> str:
+    return path.read_text().splitlines()[0] if path.exists() else "unknown"
+
+
+def _cpu_model() -> str:
+    """Return the processor's model: a library may choose other instructions for another maker."""
+    lines = _CPU.read_text().splitlines() if _CPU.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{platform.machine()} {names[0] if names else platform.processor()}"
+
+
 def machine_fingerprint(device: torch.device, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return versions, device and deterministic settings."""
     is_cuda = device.type == "cuda"
@@ -30,8 +46,9 @@ def machine_fingerprint(device: torch.device, settings: Mapping[str, Any]) -> di
         "transformers": version("transformers"),
         "peft": version("peft"),
         "device": torch.cuda.get_device_name(device) if is_cuda else "cpu",
-        "driver": f"cuda {torch.version.cuda}" if is_cuda else None,
-        "machine": platform.machine(),
+        "driver": _first_line(_DRIVER) if is_cuda else None,
+        "cuda": torch.version.cuda if is_cuda else None,
+        "cpu": _cpu_model(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         **settings,
     }
@@ -66,37 +83,42 @@ class Verdict:
 
 
 def compare(
-    before: Mapping[str, Any] | None,
+    before: Sequence[Mapping[str, Any]],
     now: Mapping[str, Any],
     changes: Sequence[str],
     engine: Engine,
     *,
     allow_inexact: bool,
 ) -> Verdict:
-    """Return what a session that finds the fingerprint `before` and has `now` promises.
+    """Return what a session promises that has the fingerprint `now`.
 
-    `changes` are changed settings that enter an update.  Raises InexactError if the run is about
-    something else now and `allow_inexact` is not given.
+    `before` are the fingerprints of all that made what it goes on from, the latest last;
+    `changes` are other reasons for inexactness.  Raises InexactError if the run is about
+    something else now than in its latest session and `allow_inexact` is not given.
     """
-    keys = sorted(set(before or {}) | set(now)) if before is not None else []
-    odd = [key for key in keys if (before or {}).get(key) != now.get(key)]
-    sentences = [
-        f"{key}: {_short((before or {}).get(key))} -> {_short(now.get(key))}" for key in odd
-    ]
-    refused = [
-        sentence for key, sentence in zip(odd, sentences, strict=True) if key in _IDENTITY_KEYS
-    ]
+    latest = _differing(before[-1], now) if before else {}
+    refused = [sentence for key, sentence in latest.items() if key in _IDENTITY_KEYS]
     if refused and not allow_inexact:
         raise InexactError(
             f"this run was made with something else ({'; '.join(refused)}); give the same again, "
             "or continue without the promise of exactness with --allow-inexact"
         )
-    differences = (*changes, *sentences)
+    found = [sentence for past in before for sentence in _differing(past, now).values()]
+    differences = tuple(dict.fromkeys([*changes, *found]))
     if not now["deterministic"]:
         differences = (*differences, "train.deterministic is off")
     if differences:
         return Verdict("best effort", differences)
     return Verdict("bitwise" if engine.is_pure else "replay-exact", ())
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """Return a sentence for each key that differs."""
+    return {
+        key: f"{key}: {_short(before.get(key))} -> {_short(now.get(key))}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
+    }
 
 
 def _short(value: object) -> str:

@@ -11,7 +11,6 @@ def train(session: Session) -> Outcome:
     Prompts, rollouts, rewards and advantages make a batch; a batch serves one or more steps; a
     step is reported and, when due, saved.  What is journaled already is replayed by this same loop.
     """
-    batch = None
     while (outcome := session.why_end()) is None:
         try:
             batch = session.next_batch()
@@ -23,5 +22,5 @@ def train(session: Session) -> Outcome:
             session.save_if_due(batch)
             if session.why_end() is not None:
                 break
-    session.save_last(batch)
+    session.save_last()
     return outcome

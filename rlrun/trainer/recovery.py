@@ -1,7 +1,7 @@
 """From a run as some session left it, to one checkpoint and logs that end there."""
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from rlrun.errors import UsageError
 from rlrun.runs import checkpoints, files, jsonl, rollout_journal
@@ -24,6 +24,11 @@ class StartingPoint:
     def step(self) -> int:
         """The step of the checkpoint."""
         return self.checkpoint.step if self.checkpoint else 0
+
+    @property
+    def has_kl_batches(self) -> bool:
+        """Whether a batch to be replayed has a KL term, whatever the configuration says now."""
+        return any(b["config"]["grpo"]["kl_weight"] > 0 for b in self.recovered.batches.values())
 
     @property
     def manifest(self) -> Manifest | None:
@@ -80,10 +85,7 @@ def _cut_after(run: RunDir, name: str, session: int, step: int) -> None:
     path = getattr(run, name)
     if not path.exists():
         return
-    keep = max(
-        (line.end for line in jsonl.read_lines(path, checked=False) if _step_of(line) <= step),
-        default=0,
-    )
+    keep = _end_of(path, step)
     size = path.stat().st_size
     if keep == size:
         return
@@ -95,5 +97,24 @@ def _cut_after(run: RunDir, name: str, session: int, step: int) -> None:
     files.truncate(path, keep)
 
 
-def _step_of(line: jsonl.Line) -> Any:
-    return line.record["step"]
+def _end_of(path: Path, step: int) -> int:
+    """Return where the records up to `step` end, in bytes; what follows need not be whole."""
+    end = 0
+    for line in jsonl.read_lines(path, checked=False) if step else ():
+        if line.record["step"] > step:
+            break
+        end = line.end
+        if line.record["step"] == step:
+            break
+    return end
+
+
+def logged_seconds(run: RunDir, step: int, frontier: int) -> float:
+    """Return what the steps after `step`, up to `frontier`, took, as far as the log tells."""
+    path = run.train_log
+    if frontier <= step or not path.exists():
+        return 0.0
+    with path.open("rb") as file:
+        file.seek(_end_of(path, step))
+        records = [jsonl.decode(line) for line in file]
+    return sum(record["clock"]["seconds"] for record in records if record is not None)

@@ -20,8 +20,13 @@ class SaveSchedule:
         if saving.every_seconds is not None and now - self._time >= saving.every_seconds:
             return True
         every = saving.every_epochs
-        return every is not None and int(epoch / every) > int(self._epoch / every)
+        return every is not None and _whole(epoch / every) > _whole(self._epoch / every)
 
     def note(self, *, step: int, epoch: float, now: float) -> None:
         """Remember that a checkpoint is being written."""
         self.step, self._epoch, self._time = step, epoch, now
+
+
+def _whole(periods: float) -> int:
+    """Return how many periods are over; a quotient that should be whole may fall just short."""
+    return int(periods + 1e-9)

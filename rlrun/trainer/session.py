@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Literal
 
+from rlrun.config.schema import SavingConfig
+from rlrun.errors import NotFiniteError
 from rlrun.policy import saved_form
 from rlrun.policy.optimizer import set_hyperparameters
 from rlrun.runs import canonical
@@ -28,7 +30,7 @@ class Progress:
     """How far the run is."""
 
     step: int = 0
-    num_batches: int = 0  # committed and begun
+    num_batches: int = 0  # begun
     data_position: int = 0  # prompts in them
     completion_tokens: int = 0  # generated for them
     seconds: float = 0.0  # spent on them, replays not counted
@@ -91,6 +93,7 @@ class Session:
         )
         self._schedule = SaveSchedule(step=progress.step, epoch=self._epoch, now=monotonic())
         self._generation_seconds = 0.0
+        self._last_batch: Batch | None = None  # of the last step that this session took
 
     @property
     def _epoch(self) -> float:
@@ -107,44 +110,53 @@ class Session:
     def next_batch(self) -> Batch:
         """Return the batch that serves the next step.
 
-        Raises Interrupted when told to stop; the groups that had finished are journaled.
+        Raises Interrupted when told to stop; the groups that had finished are journaled.  Raises
+        NotFiniteError if the policy is spoiled, and what went wrong with a save in the background.
         """
+        self._saver.check()
         self.phase = "sampling"
         progress, started = self.progress, monotonic()
         batch = self._source.journaled(progress.step + 1)
         if batch is None:
-            batch = self._source.generate(
+            batch = self._generate()
+        self._generation_seconds = monotonic() - started
+        if not batch.is_replayed:
+            self.num_tokens += batch.num_tokens
+        set_hyperparameters(
+            self.bench.learner.optimizer,
+            self.bench.learner.scheduler,
+            batch.config.grpo,
+            batch.record.max_steps,
+        )
+        return batch
+
+    def _generate(self) -> Batch:
+        progress = self.progress
+        try:
+            return self._source.generate(
                 progress.step + 1,
                 progress.num_batches,
                 progress.data_position,
                 self.stopper.must_break_off,
             )
-        self._generation_seconds = monotonic() - started
-        if batch.record.first_step == progress.step + 1:
-            self._count(batch)
-        set_hyperparameters(
-            self.bench.learner.optimizer,
-            self.bench.learner.scheduler,
-            batch.config.grpo,
-            self.bench.max_steps,
-        )
-        return batch
-
-    def _count(self, batch: Batch) -> None:
-        num_tokens = sum(len(row.completion_ids) for row in batch.rows)
-        self.progress.num_batches += 1
-        self.progress.data_position = batch.record.data_position[1]
-        self.progress.completion_tokens += num_tokens
-        if not batch.is_replayed:
-            self.num_tokens += num_tokens
+        except NotFiniteError:
+            self.save_last()
+            raise
 
     def update(self, batch: Batch) -> None:
-        """Take the next step with a batch, and report it."""
+        """Take the next step with a batch, and report it.
+
+        Raises NotFiniteError if it would spoil the state, which is saved as it is then.
+        """
         self.phase = "updating"
         started = monotonic()
         step = self.progress.step + 1
-        update = take_step(self.bench.learner, batch, step)
-        self.progress.step = step
+        try:
+            update = take_step(self.bench.learner, batch, step)
+        except NotFiniteError:
+            self.save_last()
+            raise
+        self._count(batch, step)
         clock = StepClock(
             generation_seconds=self._generation_seconds,
             update_seconds=monotonic() - started,
@@ -156,8 +168,17 @@ class Session:
             self.num_replayed += 1
         else:
             self.progress.seconds += seconds
-        self.stopper.note_step(seconds)
+        self.stopper.note_step(seconds, clock.update_seconds)
         self._reporter.report(self._facts(batch, update), clock)
+
+    def _count(self, batch: Batch, step: int) -> None:
+        """Move on to a step that was taken; its batch is consumed by the first of its window."""
+        self._last_batch = batch
+        self.progress.step = step
+        if step == batch.record.first_step:
+            self.progress.num_batches += 1
+            self.progress.data_position = batch.record.data_position[1]
+            self.progress.completion_tokens += batch.num_tokens
 
     def _facts(self, batch: Batch, update: Update) -> StepFacts:
         return StepFacts(
@@ -176,18 +197,34 @@ class Session:
     def save_if_due(self, batch: Batch) -> None:
         """Write a checkpoint if the configuration asks for one here."""
         if self._schedule.is_due(
-            self.bench.config.saving,
+            self._saving,
             step=self.progress.step,
             epoch=self._epoch,
             now=monotonic(),
         ):
             self._save(batch)
 
-    def save_last(self, batch: Batch | None) -> None:
+    @property
+    def _saving(self) -> SavingConfig:
+        """The saving settings in force: a replayed step keeps those of its batch."""
+        is_replayed = self.progress.step <= self.plan.frontier and self._last_batch is not None
+        config = self._last_batch.config if is_replayed and self._last_batch else self.bench.config
+        return config.saving
+
+    def save_last(self) -> None:
         """Write a checkpoint if a step was taken since the last one; return when it is safe."""
-        if batch is not None and self.progress.step != self._schedule.step:
-            self._save(batch)
+        if self._last_batch is not None and self.progress.step != self._schedule.step:
+            self._save(self._last_batch)
+        self.wait_for_save()
+
+    def wait_for_save(self) -> None:
+        """Return when no checkpoint is being written; raises what went wrong with the last one."""
         self._saver.wait()
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether a checkpoint is being written in the background."""
+        return self._saver.is_busy
 
     def _save(self, batch: Batch) -> None:
         self.phase = "saving"

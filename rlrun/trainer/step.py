@@ -5,17 +5,13 @@ from math import isfinite
 
 import torch
 
-from rlrun.errors import WorkerError
+from rlrun.errors import NotFiniteError
 from rlrun.grpo.batch import MicroBatch
 from rlrun.grpo.loss import ClipRange, TokenLogprobs, TokenSums, grpo_loss, token_sums
 from rlrun.policy.model import Policy
 from rlrun.seeds import derive_seed
 from rlrun.trainer.batches import Batch
 from rlrun.trainer.checkpoint import Learner
-
-
-class NotFiniteError(WorkerError):
-    """A loss or gradient is infinite or not a number; no weight was changed by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +80,4 @@ def _reference_logprobs(policy: Policy, batch: Batch, micro: MicroBatch) -> torc
 
 def _not_finite(what: str, step: int, policy: Policy) -> NotFiniteError:
     policy.model.zero_grad(set_to_none=True)
-    return NotFiniteError(
-        f"the {what} of step {step} is not finite; the state of step {step - 1} is kept; start a "
-        "new run from an earlier checkpoint with '--set model.initial_adapter=.../step_N/model' "
-        "and a lower grpo.learning_rate"
-    )
+    return NotFiniteError(f"the {what} of step {step} is not finite; {NotFiniteError.remedy}")

@@ -23,6 +23,7 @@ class Stopper:
         self._max_seconds = max_seconds
         self._num_signals = 0
         self._longest_step = 0.0
+        self._longest_update = 0.0
         self._longest_save = 0.0
 
     def install(self) -> None:
@@ -39,8 +40,9 @@ class Stopper:
                 signal.signal(other, signal.SIG_IGN)
             raise StopNow
 
-    def note_step(self, seconds: float) -> None:
-        """Learn how long a step took, its batch included."""
+    def note_step(self, seconds: float, update_seconds: float) -> None:
+        """Learn how long a step took, its batch included, and how long its update alone."""
+        self._longest_update = max(self._longest_update, update_seconds)
         self._longest_step = max(self._longest_step, seconds)
 
     def note_save(self, seconds: float) -> None:
@@ -60,7 +62,7 @@ class Stopper:
 
     def must_break_off(self) -> bool:
         """Return whether generation must end within a token: it can go on in another session."""
-        return self._num_signals > 0 or self._is_late(0.0)
+        return self._num_signals > 0 or self._is_late(self._longest_update)
 
     def _is_late(self, needed_seconds: float) -> bool:
         needed = needed_seconds + self._longest_save

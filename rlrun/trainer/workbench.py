@@ -68,7 +68,8 @@ def horizon(config: RunConfig, num_prompts: int) -> int:
     if config.train.max_steps is not None:
         return config.train.max_steps
     prompts = (config.train.num_epochs or 0) * num_prompts
-    return ceil(prompts / config.grpo.prompts_per_step) * config.grpo.updates_per_batch
+    num_batches = ceil(prompts / config.grpo.prompts_per_step - 1e-9)
+    return num_batches * config.grpo.updates_per_batch
 
 
 def find_device(wanted: str) -> torch.device:
@@ -86,7 +87,9 @@ def find_device(wanted: str) -> torch.device:
     return device
 
 
-def build_workbench(config: RunConfig, *, device: torch.device, num_threads: int) -> Workbench:
+def build_workbench(
+    config: RunConfig, *, device: torch.device, num_threads: int, needs_reference: bool
+) -> Workbench:
     """Return a workbench whose learner is at step 0."""
     is_deterministic = config.train.deterministic
     determinism.apply(deterministic=is_deterministic, num_threads=num_threads)
@@ -100,7 +103,7 @@ def build_workbench(config: RunConfig, *, device: torch.device, num_threads: int
         config.model,
         run_seed=config.seed,
         device=device,
-        needs_reference=config.grpo.kl_weight > 0,
+        needs_reference=needs_reference,
     )
     prompts = encode_prompts(
         policy.tokenizer, task.prompts("train"), max_prompt_tokens=config.sampling.max_prompt_tokens
@@ -129,7 +132,11 @@ def build_workbench(config: RunConfig, *, device: torch.device, num_threads: int
             max_prompt_tokens=config.sampling.max_prompt_tokens,
             max_completion_tokens=config.sampling.max_completion_tokens,
         ),
-        fingerprint={**machine_fingerprint(device, settings), **identity},
+        fingerprint={
+            **machine_fingerprint(device, settings),
+            **identity,
+            "engine": config.sampling.engine,
+        },
     )
 
 

@@ -75,8 +75,8 @@ def test_leaving_the_constant_schedule_takes_the_horizon_s_freedom() -> None:
     ("override", "change"),
     [
         ("seed=1", Change("seed", 0, 1)),
-        ("grpo.learning_rate=1e-5", Change("grpo.learning_rate", 0.002, 0.00001)),
-        ("sampling.batch_rows=32", Change("sampling.batch_rows", 256, 32)),
+        ("grpo.learning_rate=1e-5", Change("grpo.learning_rate", 0.001, 0.00001)),
+        ("sampling.batch_rows=32", Change("sampling.batch_rows", 128, 32)),
         ("train.num_threads=2", Change("train.num_threads", None, 2)),
         ("train.deterministic=false", Change("train.deterministic", True, False)),
         ("model.lora.rank=8", Change("model.lora.rank", 16, 8)),

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rlrun.runs import files
 from rlrun.runs.layout import RunDir
@@ -28,38 +29,57 @@ class Job:
     request: SessionRequest = field(default_factory=lambda: SessionRequest(device="cpu"))
     kill_at_call: int | None = None  # SIGKILL in front of this file operation, counted from 0
     kill_after_steps: int | None = None  # SIGKILL when that many steps were reported
+    signals: tuple[tuple[str, int], ...] = ()  # SIGTERM before the n-th such call, from 1
+    mishap: Callable[[], None] | None = None  # called first; patches what is to go wrong
     trace: Path | None = None  # receives each file operation before it is made: also of the killed
     output: Path | None = None  # receives what the session prints
 
 
 def work(job: Job) -> None:
     """Run the job's session in this process and end it with the session's exit code."""
-    from rlrun.trainer import workbench
     from rlrun.trainer.worker import run_session
+
+    _prepare(job)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    with files.watched(_watcher(job)):
+        code = run_session(RunDir(job.run_dir), job.request, heartbeat_seconds=None)
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def serve(job: Job) -> None:
+    """Be the worker process that the command line starts: it listens to signals."""
+    from rlrun.trainer.__main__ import main
+
+    _prepare(job)
+    sys.argv = ["rlrun.trainer", str(job.run_dir), "--request", job.request.to_text()]
+    with files.watched(_watcher(job)):
+        main()
+
+
+def _prepare(job: Job) -> None:
+    from rlrun.trainer import workbench
     from support.micro_task import MicroTask
 
     workbench.make_task = lambda *_, **__: MicroTask()  # sums are beyond a random model
+    if job.mishap is not None:
+        job.mishap()
     if job.output is not None:
         descriptor = os.open(job.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
-    with files.watched(_killer(job)):
-        code = run_session(RunDir(job.run_dir), job.request, heartbeat_seconds=None)
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def create(root: Path, name: str, model: Path, job: Job) -> None:
     """Create a run in this process, dying where the job says."""
     from support.runs import make_run
 
-    with files.watched(_killer(job)):
+    with files.watched(_watcher(job)):
         make_run(root, name, model)
     os._exit(0)
 
 
-def _killer(job: Job) -> Callable[[str, Path], None]:
+def _watcher(job: Job) -> Callable[[str, Path], None]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     trace = None if job.trace is None else os.open(job.trace, flags)
     calls: list[str] = []
@@ -72,6 +92,8 @@ def _killer(job: Job) -> Callable[[str, Path], None]:
         is_late = job.kill_after_steps is not None and num_steps > job.kill_after_steps
         if is_late or len(calls) - 1 == job.kill_at_call:
             os.kill(os.getpid(), signal.SIGKILL)
+        if (calls[-1], calls.count(calls[-1])) in job.signals:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     return watch
 
@@ -88,10 +110,26 @@ def run(job: Job, *, timeout_seconds: float = 120) -> int:
     return in_fork(work, job, timeout_seconds=timeout_seconds)
 
 
-def in_fork(target: Callable[..., None], *arguments: object, timeout_seconds: float = 120) -> int:
-    """Call `target` in a fork of the server; return how it ended."""
+def run_worker(job: Job) -> int:
+    """Run a worker process to its end; return its exit code, or minus the signal that ended it."""
+    return in_fork(serve, job)
+
+
+def start(target: Callable[..., None], *arguments: object) -> multiprocessing.process.BaseProcess:
+    """Call `target` in a fork of the server; return the process, which goes on."""
     process = _CONTEXT.Process(target=target, args=arguments)
     process.start()
+    return process
+
+
+def barrier(parties: int) -> Any:
+    """Return a barrier that forks can wait at."""
+    return _CONTEXT.Barrier(parties)
+
+
+def in_fork(target: Callable[..., None], *arguments: object, timeout_seconds: float = 120) -> int:
+    """Call `target` in a fork of the server; return how it ended."""
+    process = start(target, *arguments)
     process.join(timeout_seconds)
     if process.exitcode is None:
         process.kill()

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rlrun.config.load import dump_config, load_config
+from rlrun.config.schema import RunConfig
 from rlrun.runs import store
 from rlrun.runs.layout import RunDir
 
@@ -23,8 +24,16 @@ MICRO = (
 )
 
 
+def micro_config(model: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    return load_config("tiny", [*MICRO, f"model.path={model}", *overrides]).config
+
+
 def make_run(root: Path, name: str, model: Path, overrides: Sequence[str] = ()) -> RunDir:
-    config = load_config("tiny", [*MICRO, f"model.path={model}", *overrides]).config
-    return store.create_run(
-        root, name=name, config_text=dump_config(config), num_threads=1, now=datetime.now(UTC)
-    )
+    text = dump_config(micro_config(model, overrides))
+    return store.create_run(root, name=name, config_text=text, num_threads=1, now=datetime.now(UTC))
+
+
+def empty_run(root: Path) -> RunDir:
+    """Return a run that nobody will train: its configuration is hardly one."""
+    now = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
+    return store.create_run(root, name="sums", config_text="seed: 0\n", num_threads=1, now=now)

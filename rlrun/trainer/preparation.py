@@ -1,0 +1,165 @@
+"""From a run on disk and a request to a session that is ready to train."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rlrun.config.changes import compare as compare_configs
+from rlrun.config.changes import describe, extension
+from rlrun.config.load import config_from_dict, dump_config, load_config
+from rlrun.config.schema import RunConfig
+from rlrun.errors import InexactError, NothingToDoError
+from rlrun.runs import ledger, store
+from rlrun.runs.layout import RunDir
+from rlrun.runs.ledger import SessionStart
+from rlrun.runs.request import SessionRequest
+from rlrun.runs.rollout_journal import RolloutJournal
+from rlrun.runs.store import Identity
+from rlrun.trainer import checkpoint, fingerprint, recovery
+from rlrun.trainer.batches import BatchSource
+from rlrun.trainer.fingerprint import Verdict
+from rlrun.trainer.recovery import StartingPoint
+from rlrun.trainer.session import Plan, Progress, Session
+from rlrun.trainer.stopping import Stopper
+from rlrun.trainer.workbench import Workbench, build_workbench, find_device
+
+_KEPT_BY_REPLAYS = "model."
+_NOT_IN_NUMERICS = frozenset({"model.gradient_checkpointing"})
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """The configuration in force from now on, and what of it is another computation."""
+
+    config: RunConfig
+    inexact_keys: tuple[str, ...]
+    inexact: tuple[str, ...]  # as sentences
+
+
+def prepare(run: RunDir, request: SessionRequest, stopper: Stopper, number: int) -> Session:
+    """Return a session that is ready to train.
+
+    Until it is, the run is only tidied: what fails here leaves it as it was.
+    """
+    identity = store.read_identity(run)
+    orders = _take_orders(run, request)
+    start = recovery.find_starting_point(run, run_id=identity.id, from_step=request.from_step)
+    recovery.tidy(run, start.step)
+    _check_replayable(run, orders, start)
+    bench = build_workbench(
+        orders.config,
+        device=find_device(request.device),
+        num_threads=orders.config.train.num_threads or identity.num_threads,
+        needs_reference=orders.config.grpo.kl_weight > 0 or start.has_kl_batches,
+    )
+    plan = _plan(run, request, identity, start, bench, number)
+    verdict = _judge(run, request, orders, start, bench)
+    if start.checkpoint is not None:
+        checkpoint.load(bench.learner, start.checkpoint)
+    progress = Progress.of(start.manifest)
+    progress.seconds += recovery.logged_seconds(run, start.step, start.frontier)
+    recovery.cut_logs(run, number, start.step)
+    if request.config is not None:
+        store.update_config(run, dump_config(orders.config))
+    journal = RolloutJournal(run)
+    ledger.append_start(run, _start_record(plan, request, start, bench, verdict))
+    source = BatchSource(bench, start.recovered, journal, number)
+    return Session(plan, bench, source, journal, progress, stopper)
+
+
+def _take_orders(run: RunDir, request: SessionRequest) -> Orders:
+    current = load_config(str(run.config), []).config
+    if request.config is None:
+        return Orders(current, (), ())
+    wanted = config_from_dict(dict(request.config), "the session's request")
+    changes = compare_configs(current, wanted).inexact
+    sentences = tuple(describe(change) for change in changes)
+    if sentences and not request.allow_inexact:
+        raise InexactError(
+            f"these settings enter an update: {'; '.join(sentences)}; keep them, or give up the "
+            "promise of exactness with --allow-inexact"
+        )
+    return Orders(wanted, tuple(change.key for change in changes), sentences)
+
+
+def _check_replayable(run: RunDir, orders: Orders, start: StartingPoint) -> None:
+    """Raise InexactError if journaled steps would be taken again with another model."""
+    odd = [
+        key
+        for key in orders.inexact_keys
+        if key.startswith(_KEPT_BY_REPLAYS) and key not in _NOT_IN_NUMERICS
+    ]
+    if odd and start.recovered.batches:
+        last = max(batch["last_step"] for batch in start.recovered.batches.values())
+        raise InexactError(
+            f"the journal holds steps {start.step + 1} to {last} that were made with another "
+            f"{odd[0]}; take them with 'rlrun resume {run.name} --steps 1', then change it"
+        )
+
+
+def _plan(
+    run: RunDir,
+    request: SessionRequest,
+    identity: Identity,
+    start: StartingPoint,
+    bench: Workbench,
+    number: int,
+) -> Plan:
+    if start.step >= bench.max_steps:
+        raise NothingToDoError(
+            f"run '{run.name}' is at its last step, {start.step} of {bench.max_steps}; to go "
+            f"further use 'rlrun resume {run.name} {extension(bench.config)}'"
+        )
+    wanted = bench.max_steps if request.steps is None else start.frontier + request.steps
+    target = min(bench.max_steps, wanted)
+    return Plan(run, identity.id, number, start.step, start.frontier, target)
+
+
+def _judge(
+    run: RunDir, request: SessionRequest, orders: Orders, start: StartingPoint, bench: Workbench
+) -> Verdict:
+    """Return what the session promises, given all that made what it goes on from."""
+    since = 0 if start.manifest is None else start.manifest["session"]
+    later = [
+        session.start
+        for session in ledger.read(run)
+        if session.start is not None and session.start.session > since
+    ]
+    before = [] if start.manifest is None else [start.manifest["fingerprint"]]
+    inherited: Sequence[str] = ()
+    if start.recovered.batches or start.recovered.groups:
+        inherited = [
+            f"session {past.session} journaled steps after {start.step} at best effort"
+            for past in later
+            if past.promise == "best effort"
+        ]
+    return fingerprint.compare(
+        [*before, *(past.fingerprint for past in later)],
+        bench.fingerprint,
+        [*orders.inexact, *inherited],
+        bench.engine,
+        allow_inexact=request.allow_inexact,
+    )
+
+
+def _start_record(
+    plan: Plan,
+    request: SessionRequest,
+    start: StartingPoint,
+    bench: Workbench,
+    verdict: Verdict,
+) -> SessionStart:
+    return SessionStart(
+        session=plan.session,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        device=str(bench.learner.policy.device),
+        from_step=start.step,
+        frontier=plan.frontier,
+        target_step=plan.target_step,
+        max_steps=bench.max_steps,
+        promise=verdict.promise,
+        differences=verdict.differences,
+        changes=request.changes,
+        notes=start.notes,
+        fingerprint=bench.fingerprint,
+    )

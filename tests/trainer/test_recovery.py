@@ -1,0 +1,226 @@
+"""Where a session begins, by hand for each way in which another may have ended."""
+
+from collections.abc import Iterable
+
+import pytest
+from support import journal as made
+from support.calls import recorded
+
+from rlrun.errors import DamagedError, RunNotFoundError, UsageError
+from rlrun.runs import checkpoints, jsonl
+from rlrun.runs.layout import RunDir
+from rlrun.runs.rollout_journal import RolloutJournal
+from rlrun.trainer import recovery
+
+RUN_ID = "0123456789abcdef"
+
+
+def save(run: RunDir, step: int) -> None:
+    checkpoints.publish(run, step, {"weights": b"w"}, {"run_id": RUN_ID, "step": step})
+
+
+def damage(run: RunDir, step: int) -> None:
+    (run.step(step) / "weights").write_bytes(b"x")
+
+
+def log(run: RunDir, steps: Iterable[int]) -> None:
+    for path in (run.train_log, run.ratios):
+        with path.open("ab") as file:
+            file.writelines(jsonl.encode({"step": step}, checked=False) for step in steps)
+
+
+def journal(run: RunDir, batches: Iterable[int], *, groups: Iterable[int] = ()) -> None:
+    """Append batches of one step each, and finished groups of no batch."""
+    opened = RolloutJournal(run)
+    for step in batches:
+        opened.append_group(made.group(step))
+        opened.append_batch(made.batch(step))
+    for step in groups:
+        opened.append_group(made.group(step))
+    opened.close()
+
+
+def find(run: RunDir, from_step: int | None = None) -> recovery.StartingPoint:
+    return recovery.find_starting_point(run, run_id=RUN_ID, from_step=from_step)
+
+
+def test_a_new_run_begins_at_step_0(run: RunDir) -> None:
+    start = find(run)
+    assert (start.step, start.frontier, start.notes) == (0, 0, ())
+    assert (start.checkpoint, start.manifest) == (None, None)
+
+
+def test_with_a_checkpoint_alone_the_frontier_is_the_checkpoint(run: RunDir) -> None:
+    save(run, 4)
+    start = find(run)
+    assert (start.step, start.frontier) == (4, 4)
+    assert start.manifest is not None
+    assert start.manifest["step"] == 4
+
+
+def test_a_log_that_is_ahead_is_the_frontier(run: RunDir) -> None:
+    save(run, 2)
+    log(run, range(1, 6))
+    start = find(run)
+    assert (start.step, start.frontier) == (2, 5)
+
+
+def test_a_journal_that_is_ahead_says_that_the_step_before_its_last_batch_was_taken(
+    run: RunDir,
+) -> None:
+    """The batch of step 5 was committed because step 4 was taken; step 5 perhaps was not."""
+    save(run, 2)
+    log(run, range(1, 3))
+    journal(run, [3, 4, 5])
+    start = find(run)
+    assert (start.step, start.frontier) == (2, 4)
+    assert list(start.recovered.batches) == [3, 4, 5]
+
+
+def test_a_journal_of_a_run_that_was_never_saved_counts_too(run: RunDir) -> None:
+    journal(run, [1, 2, 3])
+    start = find(run)
+    assert (start.step, start.frontier) == (0, 2)
+
+
+def test_finished_groups_alone_move_no_frontier(run: RunDir) -> None:
+    save(run, 2)
+    journal(run, [], groups=[3])
+    start = find(run)
+    assert (start.step, start.frontier) == (2, 2)
+    assert list(start.recovered.pending_groups(3)) == [0]
+
+
+def test_a_log_that_is_behind_or_torn_does_not_move_the_frontier_back(run: RunDir) -> None:
+    save(run, 4)
+    log(run, [1, 2])
+    with run.train_log.open("ab") as file:
+        file.write(b'{"step":9')
+    assert find(run).frontier == 4
+
+
+def test_an_invalid_step_is_passed_over_with_a_note(run: RunDir) -> None:
+    for step in (2, 4, 6):
+        save(run, step)
+    damage(run, 6)
+    damage(run, 4)
+    start = find(run)
+    assert start.step == 2
+    assert start.notes == (
+        "step 6 does not verify (weights does not match its SHA-256); it is left alone",
+        "step 4 does not verify (weights does not match its SHA-256); it is left alone",
+        "continuing from step 2",
+    )
+
+
+def test_the_newest_step_may_be_asked_for_by_number(run: RunDir) -> None:
+    save(run, 2)
+    save(run, 4)
+    assert find(run, from_step=4).step == 4
+
+
+def test_an_older_step_is_refused_with_both_ways_out(run: RunDir) -> None:
+    save(run, 2)
+    save(run, 4)
+    with pytest.raises(UsageError) as caught:
+        find(run, from_step=2)
+    assert str(caught.value) == (
+        "step 2 of run 'sums' is not the newest: step 4 is; continue with '--from latest', or "
+        "start a new run from it with "
+        f"'rlrun train --set model.initial_adapter={run.step(2) / 'model'}'"
+    )
+
+
+def test_a_step_asked_for_must_be_there_and_verify(run: RunDir) -> None:
+    save(run, 4)
+    with pytest.raises(RunNotFoundError, match="no step 3; it has 4"):
+        find(run, from_step=3)
+    damage(run, 4)
+    with pytest.raises(DamagedError, match="step 4 of run 'sums' does not verify"):
+        find(run, from_step=4)
+
+
+def test_looking_changes_nothing(run: RunDir) -> None:
+    save(run, 2)
+    log(run, range(1, 6))
+    journal(run, [3, 4])
+    with recorded() as calls:
+        find(run)
+    assert calls == []
+
+
+def test_logs_are_cut_behind_the_step_and_the_tail_is_kept(run: RunDir) -> None:
+    log(run, range(1, 6))
+    whole = run.train_log.read_bytes()
+    recovery.cut_logs(run, session=3, step=2)
+    for name in ("train_log.jsonl", "ratios.jsonl"):
+        kept, tail = run.logs / name, run.abandoned(3) / name
+        assert [record["step"] for record in jsonl.read(kept)] == [1, 2]
+        assert [record["step"] for record in jsonl.read(tail)] == [3, 4, 5]
+        assert kept.read_bytes() + tail.read_bytes() == whole
+
+
+def test_cutting_again_changes_nothing(run: RunDir) -> None:
+    log(run, range(1, 6))
+    recovery.cut_logs(run, session=3, step=2)
+    before = {path: path.read_bytes() for path in run.logs.rglob("*.jsonl")}
+    with recorded() as calls:
+        recovery.cut_logs(run, session=3, step=2)
+        recovery.cut_logs(run, session=4, step=2)
+    assert calls == []
+    assert {path: path.read_bytes() for path in run.logs.rglob("*.jsonl")} == before
+
+
+def test_the_tail_is_durable_before_the_log_is_cut(run: RunDir) -> None:
+    log(run, [1, 2])
+    with recorded() as calls:
+        recovery.cut_logs(run, session=3, step=1)
+    cuts = ["rename train_log.jsonl", "fsync session_3", "truncate train_log.jsonl",
+            "rename ratios.jsonl", "truncate ratios.jsonl"]  # fmt: skip
+    places = [calls.index(call) for call in cuts]
+    assert places == sorted(places)
+
+
+def test_a_cut_that_was_interrupted_is_made_again_and_keeps_the_same_tail(run: RunDir) -> None:
+    log(run, range(1, 6))
+    whole = run.train_log.read_bytes()
+    recovery.cut_logs(run, session=3, step=2)
+    run.train_log.write_bytes(whole)  # as if killed between keeping the tail and cutting
+    recovery.cut_logs(run, session=4, step=2)
+    tails = [run.abandoned(session) / "train_log.jsonl" for session in (3, 4)]
+    assert tails[0].read_bytes() == tails[1].read_bytes()
+    assert [record["step"] for record in jsonl.read(run.train_log)] == [1, 2]
+
+
+def test_a_torn_line_is_cut_too(run: RunDir) -> None:
+    log(run, [1, 2])
+    with run.train_log.open("ab") as file:
+        file.write(b'{"step":3')
+    recovery.cut_logs(run, session=2, step=2)
+    assert [record["step"] for record in jsonl.read(run.train_log)] == [1, 2]
+    assert (run.abandoned(2) / "train_log.jsonl").read_bytes() == b'{"step":3'
+    assert not (run.abandoned(2) / "ratios.jsonl").exists()
+
+
+def test_logs_that_end_at_the_step_or_are_not_there_are_left_alone(run: RunDir) -> None:
+    recovery.cut_logs(run, session=2, step=2)
+    log(run, [1, 2])
+    recovery.cut_logs(run, session=2, step=2)
+    recovery.cut_logs(run, session=2, step=9)
+    assert not run.abandoned(2).exists()
+
+
+def test_tidying_removes_leftovers_and_mends_the_link(run: RunDir) -> None:
+    save(run, 2)
+    run.unfinished_step(4).mkdir()
+    run.latest_link.unlink()
+    run.latest_link.symlink_to("step_4")
+    recovery.tidy(run, 2)
+    assert not run.unfinished_step(4).exists()
+    assert str(run.latest_link.readlink()) == "step_2"
+
+
+def test_tidying_a_run_at_step_0_removes_a_link_to_nothing(run: RunDir) -> None:
+    run.latest_link.symlink_to("step_4")
+    recovery.tidy(run, 0)
+    assert not run.latest_link.is_symlink()
