@@ -25,6 +25,7 @@ from rlrun.seeds import derive_seed
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
+_OTHER_SCALING = ("use_rslora", "alpha_pattern")  # of PEFT: these show in no tensor's name or shape
 
 
 class Policy:
@@ -204,6 +205,12 @@ def read_adapter(folder: Path, lora: LoraConfig) -> dict[str, torch.Tensor]:
             raise ConfigError(
                 f"model.initial_adapter={folder} has {key}={stated.get(key)}, but model.lora says "
                 f"{value}; make them equal"
+            )
+    for key in _OTHER_SCALING:
+        if stated.get(key):
+            raise ConfigError(
+                f"model.initial_adapter={folder} has {key}={stated[key]}, a scaling that "
+                "model.lora cannot express; give an adapter without it"
             )
     tensors = safetensors.torch.load((folder / ADAPTER_WEIGHTS).read_bytes())
     return {name: tensor.float() for name, tensor in tensors.items()}

@@ -384,6 +384,27 @@ def test_sums_by_hand() -> None:
     assert (sums.weight, sums.weight_squared) == pytest.approx((1 + 2 + 1, 1 + 4 + 1))
 
 
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "clipped"),
+    [
+        (0.5, -1.0, (1, 0)),
+        (0.5, 1.0, (0, 0)),
+        (1.0, 1.0, (0, 0)),
+        (1.5, 1.0, (0, 1)),
+        (1.5, -1.0, (0, 0)),
+        (1.5, 0.0, (0, 0)),
+    ],
+)
+def test_only_a_token_whose_gradient_stopped_counts_as_clipped(
+    ratio: float, advantage: float, clipped: tuple[int, int]
+) -> None:
+    policy, window = matrix([[math.log(ratio)]]), matrix([[0.0]])
+    logprobs = TokenLogprobs(policy, window, policy, None)
+    mask = torch.tensor([[True]])
+    sums = token_sums(torch.tensor(0.0), logprobs, window, torch.tensor([advantage]), mask, CLIP)
+    assert (sums.clipped_low, sums.clipped_high) == clipped
+
+
 def test_a_micro_batch_without_loss_adds_nothing() -> None:
     logprobs = make_logprobs(0, 2, 2)
     nothing = torch.zeros((2, 2), dtype=torch.bool)

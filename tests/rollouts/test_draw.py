@@ -126,6 +126,10 @@ def test_equally_likely_tokens_are_kept_from_the_lowest_on() -> None:
     assert draw([1.0, 1.0, 1.0, 1.0], sampling(top_p=0.6)).keys() == {0, 1, 2}
 
 
+def test_a_set_that_is_exactly_likely_enough_takes_no_further_token() -> None:
+    assert draw([1.0, 1.0, 1.0, 1.0], sampling(top_p=0.5)).keys() == {0, 1}
+
+
 def test_a_row_is_drawn_alike_among_any_others() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn((16, 1000), generator=generator)
