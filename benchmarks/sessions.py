@@ -24,7 +24,7 @@ from rlrun.policy.determinism import prepare_environment
 from rlrun.runs import jsonl, store
 from rlrun.runs.layout import RunDir
 from rlrun.runs.request import SessionRequest
-from rlrun.trainer.checkpoint import Snapshot
+from rlrun.trainer.checkpoint import StateCopy
 from rlrun.trainer.session import Session
 from rlrun.trainer.worker import run_session
 
@@ -61,28 +61,28 @@ def measure_saves(root: Path, name: str, overrides: Sequence[str]) -> dict[str, 
     copies: list[float] = []
     sizes: list[int] = []
     save = Session._save
-    snapshot_init = Snapshot.__init__
+    copy_init = StateCopy.__init__
 
     def save_timed(self: Session, batch: object) -> None:
-        snapshots.clear()
+        copies.clear()
         stalls.append(timed(lambda: save(self, batch)))  # type: ignore[arg-type]
-        taken = snapshots[0]
+        taken = copies[0]
         tensors = tensors_in([dict(taken.weights), dict(taken.optimizer)])
         sizes.append(sum(tensor.numel() * tensor.element_size() for tensor in tensors))
         self._saver.wait()  # the copy below must not compete with the save
         copies.append(min(timed(lambda: [t.clone() for t in tensors]) for _ in range(3)))
 
-    snapshots: list[Snapshot] = []
+    copies: list[StateCopy] = []
 
-    def init_noted(self: Snapshot, *args: object, **kwargs: object) -> None:
-        snapshot_init(self, *args, **kwargs)  # type: ignore[arg-type]
-        snapshots.append(self)
+    def init_noted(self: StateCopy, *args: object, **kwargs: object) -> None:
+        copy_init(self, *args, **kwargs)  # type: ignore[arg-type]
+        copies.append(self)
 
-    Session._save, Snapshot.__init__ = save_timed, init_noted  # type: ignore[method-assign]
+    Session._save, StateCopy.__init__ = save_timed, init_noted  # type: ignore[method-assign]
     try:
         run_session(make_run(root, name, overrides), SessionRequest(device="cpu"))
     finally:
-        Session._save, Snapshot.__init__ = save, snapshot_init  # type: ignore[method-assign]
+        Session._save, StateCopy.__init__ = save, copy_init  # type: ignore[method-assign]
     stall, copy = statistics.median(stalls), statistics.median(copies)
     return {
         "what": f"save, {name}",

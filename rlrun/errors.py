@@ -124,3 +124,9 @@ EXIT_CODES: dict[int, str] = {
     EXIT_STOPPED_NOW: "stopped at once (second signal), nothing journaled is lost",
 }
 """The one table of exit codes, shown by `rlrun --help` and in the README."""
+
+
+def error_of(exit_code: int, message: str) -> RlrunError:
+    """Return the error of a process that ended with this code and this sentence."""
+    kinds = {kind.exit_code: kind for kind in reversed(RlrunError.__subclasses__())}
+    return kinds.get(exit_code, RlrunError)(message)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rlrun import __version__
-from rlrun.cli import config, list_runs, logs, resume, show, status, stop, train
+from rlrun.cli import config, list_runs, logs, resume, sentences, show, status, stop, train
 from rlrun.errors import EXIT_CODES, RlrunError, StorageError, UsageError
 
 _EPILOG = "Exit codes:\n\n\b\n" + "\n".join(
@@ -105,11 +105,22 @@ def _usage_error(error: typer.BadParameter) -> UsageError:
     return wrapped.with_traceback(error.__traceback__)
 
 
+def _root_of(arguments: Sequence[str]) -> str | None:
+    """Return what `--root` was given; the parser has it only where it succeeded."""
+    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+        if word == "--root":
+            return following
+        if word.startswith("--root="):
+            return word.removeprefix("--root=")
+    return None
+
+
 def _fail(error: RlrunError, arguments: Sequence[str], options: GlobalOptions) -> int:
     if options.is_debug:
         traceback.print_exception(error)
+    message = sentences.with_root(str(error), _root_of(arguments))
     if "--json" in arguments:
-        show.json_error({"error": str(error), "exit_code": error.exit_code})
+        show.json_error({"error": message, "exit_code": error.exit_code})
     else:
-        show.error(str(error))
+        show.error(message)
     return error.exit_code

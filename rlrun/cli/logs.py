@@ -9,14 +9,15 @@ import typer
 
 from rlrun.cli import sentences, show
 from rlrun.cli.options import JsonOption, RootOption, RunArgument
-from rlrun.runs import jsonl, ledger, lock, store
+from rlrun.errors import error_of
+from rlrun.runs import checkpoints, jsonl, ledger, lock, store
 from rlrun.runs.layout import RunDir, find_root
 from rlrun.sessions import state
 from rlrun.sessions.follow import POLL_SECONDS
 from rlrun.sessions.tail import Tail
 
-_PATIENCE_SECONDS = 60.0
-"""How long -f waits for a session to begin: a worker imports torch before it takes the run."""
+_PATIENCE_SECONDS = 3.0
+"""How long -f waits for the first session of a new run to take it."""
 
 
 def logs(
@@ -35,29 +36,54 @@ def logs(
 ) -> None:
     """Show the last steps of a run, one a line.
 
-    Exit codes: see 'rlrun --help'.
+    Exit codes: 0, or with -f that of a session that failed; the others are in 'rlrun --help'.
     """
     run = store.find_run(find_root(root), name)
     path = run.worker_log if worker else run.train_log
     tail = Tail(path, num_last_lines=count)
-    is_step = not worker and not as_json
-    max_steps = state.summarise(run).max_steps
-    lines = follow_lines(run, tail) if follow else iter(tail.read())
+    say = show_raw if worker or as_json else StepLines(run, has_saves=follow)
     is_empty = True
     try:
-        for line in lines:
+        for line in follow_lines(run, tail) if follow else tail.read():
             is_empty = False
-            show.out(_shown(line, max_steps) if is_step else line.decode(errors="replace"))
+            say(line)
     except KeyboardInterrupt:
         show.talk("left; a session that is running goes on")
+        follow = False
     if is_empty:
         show.talk(f"{path} has nothing yet")
+    if follow:
+        tell_end(run)
     show.hints(sentences.next_commands(run, state.summarise(run).status, root)[-1:])
 
 
-def _shown(line: bytes, max_steps: int | None) -> str:
-    record: jsonl.Record = json.loads(line)
-    return sentences.step_line(record, max_steps) if "step" in record else line.decode()
+def show_raw(line: bytes) -> None:
+    """Show a line as it stands in the file."""
+    show.out(line.decode(errors="replace"))
+
+
+class StepLines:
+    """Shows the records of the training log as lines, and between them what was saved."""
+
+    def __init__(self, run: RunDir, *, has_saves: bool) -> None:
+        self._run = run
+        self._has_saves = has_saves
+        self._saved = checkpoints.linked_step(run)
+        self._max_steps: int | None = None
+
+    def __call__(self, line: bytes) -> None:
+        """Show one record; one that is no step's is shown as it stands."""
+        record: jsonl.Record = json.loads(line)
+        if "step" not in record:
+            show_raw(line)
+            return
+        if self._max_steps is None:
+            self._max_steps = state.summarise(self._run).max_steps
+        show.out(sentences.step_line(record, self._max_steps))
+        saved = checkpoints.linked_step(self._run)
+        if self._has_saves and saved != self._saved:
+            show.talk(f"saved step {saved}")
+        self._saved = saved
 
 
 def follow_lines(
@@ -67,10 +93,10 @@ def follow_lines(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[bytes]:
-    """Yield the lines that come until nobody holds the run; wait a minute for somebody to begin."""
+    """Yield the lines that come until nobody holds the run; wait a little for its first session."""
     yield from tail.read()
     deadline = clock() + _PATIENCE_SECONDS
-    while lock.find_holder(run) is None and _may_begin(run) and clock() < deadline:
+    while not ledger.read(run) and lock.find_holder(run) is None and clock() < deadline:
         sleep(POLL_SECONDS)
     is_held = True
     while is_held:
@@ -80,8 +106,15 @@ def follow_lines(
             sleep(POLL_SECONDS)
 
 
-def _may_begin(run: RunDir) -> bool:
-    """Return whether a session may be about to begin: not when the run is finished."""
-    sessions = ledger.read(run)
-    end = sessions[-1].end if sessions else None
-    return end is None or end.outcome != "finished"
+def tell_end(run: RunDir) -> None:
+    """Say how the last session ended; raises its error if it failed."""
+    if not run.identity.is_file():
+        return
+    status, _, sessions = state.look(run)
+    if not sessions:
+        show.talk("no session has begun")
+        return
+    end = sessions[-1].end
+    if end is not None and end.outcome == "failed":
+        raise error_of(end.exit_code, end.message)
+    show.talk(sentences.session_end(sessions[-1], is_running=status == "running"))

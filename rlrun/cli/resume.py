@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,13 +24,13 @@ from rlrun.errors import InexactError, NothingToDoError, RunNotFoundError
 from rlrun.runs import checkpoints, ledger, lock, store
 from rlrun.runs.layout import RunDir, find_root
 from rlrun.runs.request import SessionRequest
-from rlrun.sessions import launch
+from rlrun.sessions import launch, preflight
 
 
 def resume(
     name: RunArgument = None,
     from_: Annotated[
-        str, typer.Option("--from", metavar="STEP", help="latest, or a checkpoint's step.")
+        str, typer.Option("--from", metavar="STEP", help="latest, or the newest checkpoint's step.")
     ] = "latest",
     steps: StepsOption = None,
     max_time: MaxTimeOption = None,
@@ -60,7 +61,7 @@ def resume(
     if from_step is None:
         refuse_finished(run, settings)
     else:
-        refuse_absent(run, from_step)
+        refuse_unfit(run, from_step)
     launch.require_train_extra(launch.TRAIN_PACKAGES)
     request = SessionRequest(
         steps=steps,
@@ -71,7 +72,7 @@ def resume(
         config=settings.as_request(),
         changes=settings.changes,
     )
-    return watch.work(watch.Job(run, request, settings.num_groups, root, is_detached=detach))
+    return watch.work(watch.NewSession(run, request, settings.num_groups, root, is_detached=detach))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +96,13 @@ class Settings:
 def settings_of(run: RunDir, overrides: Sequence[str], *, allow_inexact: bool) -> Settings:
     """Return the run's settings with `--set` on top.
 
-    Raises InexactError, naming each difference that enters an update, unless they are allowed.
+    Raises InexactError, naming each difference that enters an update, unless they are allowed or
+    the run is untouched: then nothing could differ.
     """
     old = load_config(str(run.config), ()).config
-    new = apply_overrides(old, overrides)
+    new = preflight.located(apply_overrides(old, overrides), Path.cwd())
     changes = compare(old, new)
-    if changes.inexact and not allow_inexact:
+    if changes.inexact and not allow_inexact and not store.is_untouched(run):
         listed = "; ".join(map(describe, changes.inexact))
         raise InexactError(
             f"run '{run.name}' would not continue exactly, because its updates depend on this: "
@@ -125,12 +127,16 @@ def refuse_held(run: RunDir) -> None:
         raise lock.refuse(run, holder)
 
 
-def refuse_absent(run: RunDir, step: int) -> None:
-    """Raise RunNotFoundError if the run has no such checkpoint."""
+def refuse_unfit(run: RunDir, step: int) -> None:
+    """Raise an error if the run has no such checkpoint, or a newer one."""
     steps = checkpoints.list_steps(run)
     if step not in steps:
         known = ", ".join(map(str, steps)) or "none"
         raise RunNotFoundError(f"run '{run.name}' has no step {step} to go on from; it has {known}")
+    run_id = store.read_identity(run).id
+    newest, _ = checkpoints.newest_valid(run, run_id=run_id, with_hashes=False)
+    if newest is not None and newest.step > step:
+        raise checkpoints.refuse_older(run, step, newest.step)
 
 
 def refuse_finished(run: RunDir, settings: Settings) -> None:

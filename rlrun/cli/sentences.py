@@ -1,5 +1,6 @@
 """What happened, as sentences: a session's start and end, a step, and the next likely commands."""
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,13 +8,13 @@ from pathlib import Path
 from rlrun.cli.text import count, duration, fraction
 from rlrun.runs.jsonl import Record
 from rlrun.runs.layout import RunDir
-from rlrun.runs.ledger import Outcome, SessionEnd, SessionStart
+from rlrun.runs.ledger import Outcome, Session, SessionEnd, SessionStart
 from rlrun.sessions.follow import Progress
 from rlrun.sessions.state import Word
 
 NUM_ZERO_REWARDS = 10
-LOADING = "loading (importing torch takes a few seconds)"
-PREPARING = "loading the model, the task and the newest checkpoint"
+STARTING = "starting the worker"
+LOADING = "loading torch, the model and what the run holds (some seconds)"
 STOPPING = "stopping: finishing what is needed and saving; press Ctrl-C again to stop now"
 STOPPING_NOW = "stopping now: nothing journaled is lost; a third Ctrl-C kills the worker"
 KILLED = "killed the worker: nothing journaled is lost"
@@ -23,14 +24,16 @@ ZERO_REWARD = (
     "sampling.max_completion_tokens"
 )
 
-_STEP_FORMS = {
-    "reward_mean": "reward {:.3f}",
-    "loss": "loss {:7.4f}",
-    "kl": "kl {:.4f}",
-    "entropy": "entropy {:.3f}",
-    "grad_norm": "grad {:.3f}",
-    "completion_tokens_mean": "length {:.1f}",
+_STEP_WORDS = {
+    "reward_mean": ("reward", ".3f"),
+    "loss": ("loss", "z7.4f"),
+    "kl": ("kl", "z.4f"),
+    "entropy": ("entropy", ".3f"),
+    "grad_norm": ("grad", ".3f"),
+    "completion_tokens_mean": ("length", ".1f"),
 }
+"""A record's key, to its short name and how its value is written."""
+_COMMAND = re.compile(r"'(rlrun (?:train|resume|list|status|logs|stop)\b[^'\n]*)'")
 _OUTCOMES: dict[Outcome, str] = {
     "finished": "finished",
     "steps_done": "took the steps asked for",
@@ -75,14 +78,34 @@ def step_line(record: Record, max_steps: int | None) -> str:
     clock = record.get("clock", {})
     width = 0 if max_steps is None else 2 * len(str(max_steps)) + 1
     words = [f"step {fraction(record['step'], max_steps):>{width}}"]
-    words += [form.format(record[key]) for key, form in _STEP_FORMS.items() if key in record]
-    if "tokens_per_second" in clock:
+    words += [_measured(*named, record[key]) for key, named in _STEP_WORDS.items() if key in record]
+    if clock.get("tokens_per_second") is not None:
         words.append(f"{clock['tokens_per_second']:,.0f} tokens/s")
     if "seconds" in clock:
         words.append(duration(clock["seconds"]))
     if clock.get("replayed"):
         words.append("replayed")
     return "  ".join(words)
+
+
+def _measured(name: str, form: str, value: float | None) -> str:
+    return f"{name} -" if value is None else f"{name} {value:{form}}"
+
+
+def session_end(session: Session, *, is_running: bool) -> str:
+    """Return how a session ended, as a line behind its steps."""
+    number, end = session.opening.session, session.end
+    if end is None:
+        return f"session {number} {'goes on' if is_running else 'was killed'}"
+    at_step = f" at step {end.step}" if session.start else ""
+    return f"session {number}: {outcome(end)}{at_step}"
+
+
+def with_root(sentence: str, root: str | None) -> str:
+    """Return an error's sentence with `--root` in each command that it recommends."""
+    if root is None:
+        return sentence
+    return _COMMAND.sub(lambda match: f"'{match[1]} --root {shlex.quote(root)}'", sentence)
 
 
 def silent_stop(progress: Progress) -> str:
@@ -99,7 +122,7 @@ def live_facts(progress: Progress, num_groups: int | None) -> str:
     words = []
     if clock.get("replayed"):
         words.append("replaying")
-    if "tokens_per_second" in clock:
+    if clock.get("tokens_per_second") is not None:
         words.append(f"{clock['tokens_per_second']:,.0f} tokens/s")
     words.append("no time estimate yet" if left is None else f"{duration(left)} left")
     saved = progress.checkpoint_step

@@ -35,9 +35,19 @@ _MIN_COLUMNS = 2
 _BAR_WIDTH = 30
 
 
+class _Console(Console):
+    """A console whose reader may leave: the command goes on unseen, its exit code stays true."""
+
+    def on_broken_pipe(self) -> None:
+        """Let what is still to be said go nowhere."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
+
+
 def _console(stream: TextIO) -> Console:
     styled = not os.environ.get("NO_COLOR")
-    return Console(
+    return _Console(
         file=stream,
         color_system="auto" if styled else None,
         highlight=False,
@@ -188,7 +198,6 @@ class PlainView:
         self._console = console
 
     def __enter__(self) -> "PlainView":
-        self.say(sentences.LOADING)
         return self
 
     def __exit__(
@@ -259,7 +268,7 @@ def live_lines(
 ) -> RenderableType:
     """Return the live lines of a session."""
     if progress.start is None:
-        what = sentences.PREPARING if progress.opening else sentences.LOADING
+        what = sentences.LOADING if progress.opening else sentences.STARTING
         return Text(f"{title}: {what}")
     start = progress.start
     head = Table.grid(padding=(0, 1))

@@ -1,6 +1,7 @@
 """`rlrun train`: create a run and work on it."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +19,7 @@ from rlrun.config.load import dump_config, load_config
 from rlrun.runs import store
 from rlrun.runs.layout import find_root
 from rlrun.runs.request import SessionRequest
-from rlrun.sessions import launch
+from rlrun.sessions import launch, preflight
 
 
 def train(
@@ -52,14 +53,16 @@ def train(
         device=options.device_of(device),
     )
     loaded = load_config(config, overrides or ())
+    resolved = preflight.located(loaded.config, Path.cwd())
     launch.require_train_extra(launch.TRAIN_PACKAGES)
+    preflight.require_data_package(resolved)
     run = store.create_run(
         find_root(root),
         name=name,
-        config_text=dump_config(loaded.config),
-        num_threads=loaded.config.train.num_threads,
+        config_text=dump_config(resolved),
+        num_threads=resolved.train.num_threads,
         now=datetime.now(UTC),
     )
     show.talk(f"created run '{run.name}' from {loaded.source} in {run.path}")
-    num_groups = loaded.config.grpo.prompts_per_step
-    return watch.work(watch.Job(run, request, num_groups, root, is_detached=detach))
+    num_groups = resolved.grpo.prompts_per_step
+    return watch.work(watch.NewSession(run, request, num_groups, root, is_detached=detach))

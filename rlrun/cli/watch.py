@@ -7,8 +7,8 @@ from pathlib import Path
 from rlrun import errors
 from rlrun.cli import sentences, show, text
 from rlrun.cli.show import View
-from rlrun.errors import LockedError, RlrunError, WorkerError
-from rlrun.runs import ledger, lock
+from rlrun.errors import DamagedError, LockedError, RlrunError, StorageError, WorkerError
+from rlrun.runs import ledger, lock, store
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import SessionEnd
 from rlrun.runs.request import SessionRequest
@@ -27,9 +27,12 @@ from rlrun.sessions.follow import (
 from rlrun.sessions.launch import Worker
 from rlrun.sessions.relay import Relay
 
+_TELLING = frozenset({StorageError.exit_code, DamagedError.exit_code})
+"""Codes that say what happened where the worker could not even record it."""
+
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class NewSession:
     """A session to be, and how it is to be shown."""
 
     run: RunDir
@@ -39,37 +42,51 @@ class Job:
     is_detached: bool = False
 
 
-def work(job: Job) -> int:
+def work(new: NewSession) -> int:
     """Run a session and return the exit code of its worker; 0 at once if it is detached.
 
     Raises what the worker failed with.
     """
-    if job.is_detached:
-        launch.start_worker(job.run, job.request, command=launch.WORKER_COMMAND)
-        show.out(job.run.name)
-        show.talk("the session goes on by itself")
-        show.hints(sentences.next_commands(job.run, "running", job.root))
-        return errors.EXIT_DONE
+    if new.is_detached:
+        return _detach(new)
     with Relay() as relay:
-        return _attend(job, relay)
+        return _attend(new, relay)
 
 
-def _attend(job: Job, relay: Relay) -> int:
-    run = job.run
-    last_session = ledger.next_session(run) - 1
-    worker = launch.start_worker(run, job.request, command=launch.WORKER_COMMAND)
-    relay.attach(worker)
-    follower = Follower(
-        run, lambda opening: opening.session > last_session and opening.pid == worker.pid
+def _detach(new: NewSession) -> int:
+    """Start the worker and leave it as soon as it holds the run."""
+    worker, follower = _start(new)
+    for events in follow(follower, lambda: worker.poll() is None):
+        if events:
+            break
+    else:
+        raise silent_death(new.run, worker.wait(), Progress())
+    show.out(new.run.name)
+    show.talk("the session goes on by itself")
+    show.hints(sentences.next_commands(new.run, "running", new.root))
+    return errors.EXIT_DONE
+
+
+def _start(new: NewSession) -> tuple[Worker, Follower]:
+    last_session = ledger.next_session(new.run) - 1
+    worker = launch.start_worker(new.run, new.request, command=launch.WORKER_COMMAND)
+    return worker, Follower(
+        new.run, lambda opening: opening.session > last_session and opening.pid == worker.pid
     )
-    with show.session_view(f"run '{run.name}'", job.num_groups) as view:
+
+
+def _attend(new: NewSession, relay: Relay) -> int:
+    run = new.run
+    worker, follower = _start(new)
+    relay.attach(worker)
+    with show.session_view(f"run '{run.name}'", new.num_groups) as view:
         progress = _watch(follower, worker, relay, view, run.name)
     exit_code = worker.wait()
     if progress.end is not None:
-        return _conclude(job, progress, progress.end, exit_code)
+        return _conclude(new, progress, progress.end, exit_code)
     if relay.num_signals and (progress.opening is None or exit_code == -signal.SIGKILL):
         show.talk(sentences.silent_stop(progress))
-        show.hints(sentences.next_commands(run, "lost", job.root)[:1])
+        show.hints(sentences.next_commands(run, "lost", new.root)[:1])
         return errors.EXIT_STOPPED_NOW
     raise silent_death(run, exit_code, progress)
 
@@ -93,7 +110,7 @@ def tell(view: View, event: Event, progress: Progress, name: str) -> None:
     max_steps = progress.start.max_steps if progress.start else None
     match event:
         case Opened() if view.has_step_lines:
-            view.say(sentences.PREPARING)
+            view.say(sentences.LOADING)
         case Started(start):
             for line in sentences.start_lines(start, name):
                 view.say(line)
@@ -109,22 +126,26 @@ def tell(view: View, event: Event, progress: Progress, name: str) -> None:
             return
 
 
-def _conclude(job: Job, progress: Progress, end: SessionEnd, exit_code: int) -> int:
+def _conclude(new: NewSession, progress: Progress, end: SessionEnd, exit_code: int) -> int:
     if end.outcome == "failed":
-        raise failure(end.exit_code, end.message)
+        raise errors.error_of(end.exit_code, f"{end.message}{_way_on(new.run)}")
     max_steps = progress.start.max_steps if progress.start else end.step
     reward = f"{text.number(progress.rewards[-1])} " if progress.rewards else "-"
     reward += show.curve(progress.rewards)
-    show.pairs(sentences.end_rows(job.run, end, max_steps, reward))
-    commands = sentences.next_commands(job.run, state.look(job.run)[0], job.root)
-    show.hints([*commands, f"tensorboard --logdir {job.run.tensorboard}"])
+    show.pairs(sentences.end_rows(new.run, end, max_steps, reward))
+    commands = sentences.next_commands(new.run, state.look(new.run)[0], new.root)
+    show.hints([*commands, f"tensorboard --logdir {new.run.tensorboard}"])
     return exit_code
 
 
-def failure(exit_code: int, message: str) -> RlrunError:
-    """Return the error of a worker that ended with this code and this sentence."""
-    kinds = {kind.exit_code: kind for kind in RlrunError.__subclasses__()}
-    return kinds.get(exit_code, RlrunError)(message)
+def _way_on(run: RunDir) -> str:
+    """Return what to add to a failure when the run is there and has nothing in it yet."""
+    if not store.is_untouched(run):
+        return ""
+    return (
+        f"\nrun '{run.name}' is there and has no step yet; correct a setting and go on with "
+        f"'rlrun resume {run.name} --set KEY=VALUE'"
+    )
 
 
 def silent_death(run: RunDir, exit_code: int, progress: Progress) -> RlrunError:
@@ -133,12 +154,15 @@ def silent_death(run: RunDir, exit_code: int, progress: Progress) -> RlrunError:
     if exit_code == LockedError.exit_code and holder is not None:
         return lock.refuse(run, holder)
     how = f"ended with code {exit_code}"
+    if exit_code in _TELLING:
+        how += f" ({errors.EXIT_CODES[exit_code]})"
     if exit_code < 0:
         how = f"was killed by {signal.Signals(-exit_code).name}"
         if -exit_code == signal.SIGKILL:
             how += " (out of memory?)"
     when = f"at step {progress.step}" if progress.start else "before its first step"
-    return WorkerError(
+    kind = type(errors.error_of(exit_code, "")) if exit_code in _TELLING else WorkerError
+    return kind(
         f"the worker of run '{run.name}' {how} {when} without saying why; what it printed is shown "
         f"by 'rlrun logs {run.name} --worker', and 'rlrun resume {run.name}' goes on from what is "
         "saved and journaled"

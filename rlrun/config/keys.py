@@ -58,6 +58,11 @@ def keys_in(section: KeyPath) -> list[str]:
     return [path[-1] for path in known_keys() if len(path) == depth and path[:-1] == section]
 
 
+def can_be_set(path: KeyPath) -> bool:
+    """Return whether a known key is a setting, or a section that has some."""
+    return not _is_section(path) or bool(keys_in(path))
+
+
 def nearest_key(path: KeyPath) -> KeyPath | None:
     """Return the known key that an unknown one was most likely meant to be, or None."""
     known = [candidate for candidate in known_keys() if candidate]

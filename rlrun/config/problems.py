@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rlrun.config.keys import KeyPath, Value, dotted, keys_in, known_prefix, nearest_key
+from rlrun.config.keys import KeyPath, Value, can_be_set, dotted, keys_in, known_prefix, nearest_key
 from rlrun.config.yaml_source import render
 
 _LONGEST_VALUE = 60  # characters of a value that a message repeats
@@ -72,6 +72,6 @@ def listed(words: Sequence[str]) -> str:
 
 
 def _has(section: KeyPath) -> str:
-    names = keys_in(section)
+    names = [name for name in keys_in(section) if can_be_set((*section, name))]
     where = dotted(section) or "a recipe"
     return f"{where} has {listed(names)}" if names else f"{where} has no settings below it"

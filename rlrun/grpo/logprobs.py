@@ -3,7 +3,7 @@
 import torch
 
 
-def score_tokens(
+def logprobs_and_entropy(
     logits: torch.Tensor, targets: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (log-probabilities with gradient, entropy without), each float32 [B, K].

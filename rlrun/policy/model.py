@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rlrun.config.schema import LoraConfig, ModelConfig
 from rlrun.errors import ConfigError, DamagedError
 from rlrun.grpo.batch import MicroBatch
-from rlrun.grpo.logprobs import score_tokens
+from rlrun.grpo.logprobs import logprobs_and_entropy
 from rlrun.policy import attention
 from rlrun.policy.source import ModelSource, find_model
 from rlrun.seeds import derive_seed
@@ -76,12 +76,14 @@ class Policy:
     def _copy_state(self) -> dict[str, torch.Tensor]:
         return {name: param.detach().clone() for name, param in self.parameters().items()}
 
-    def score(self, batch: MicroBatch, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def token_logprobs(
+        self, batch: MicroBatch, temperature: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (log-probabilities, entropy) of the targets, each float32 [B, K]."""
         output = self.model(
             input_ids=batch.input_ids, use_cache=False, logits_to_keep=batch.num_logits
         )
-        return score_tokens(output.logits, batch.targets, temperature)
+        return logprobs_and_entropy(output.logits, batch.targets, temperature)
 
     @contextmanager
     def as_reference(self) -> Iterator[None]:

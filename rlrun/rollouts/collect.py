@@ -38,7 +38,7 @@ def collect(
         slot, sample = places[index]
         done[slot][sample] = completion
         if len(done[slot]) == plan.group_size:
-            yield slot, _score(prompts[slot], done.pop(slot), plan, task)
+            yield slot, _reward(prompts[slot], done.pop(slot), plan, task)
 
 
 def _request(
@@ -52,7 +52,7 @@ def _request(
     return SampleRequest(encoded.token_ids, plan.sampling, key)
 
 
-def _score(
+def _reward(
     prompt: EncodedPrompt, completions: Mapping[int, Completion], plan: CollectPlan, task: Task
 ) -> ScoredGroup:
     ordered = tuple(completions[sample] for sample in range(plan.group_size))

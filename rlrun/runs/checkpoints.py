@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from rlrun.errors import DamagedError, RunNotFoundError, StorageError
+from rlrun.errors import DamagedError, RunNotFoundError, StorageError, UsageError
 from rlrun.runs import canonical, files, manifest
 from rlrun.runs.layout import STEP_PATTERN, RunDir
 from rlrun.runs.manifest import Manifest, NotAStepError
@@ -55,6 +55,13 @@ def list_steps(run: RunDir) -> list[int]:
     return sorted(int(match[1]) for match in matches if match)
 
 
+def linked_step(run: RunDir) -> int | None:
+    """Return the step that `step_latest` names, None if it names none; a hint, never proof."""
+    link = run.latest_link
+    match = STEP_PATTERN.fullmatch(str(link.readlink())) if link.is_symlink() else None
+    return int(match[1]) if match else None
+
+
 def newest_valid(run: RunDir, *, run_id: str, with_hashes: bool) -> tuple[Step | None, list[Step]]:
     """Return the newest valid step, or None, and the invalid ones of ours that are newer."""
     passed: list[Step] = []
@@ -65,6 +72,15 @@ def newest_valid(run: RunDir, *, run_id: str, with_hashes: bool) -> tuple[Step |
         if not step.is_foreign:
             passed.append(step)
     return None, passed
+
+
+def refuse_older(run: RunDir, step: int, newest: int) -> UsageError:
+    """Return the error for going on from a step that is not the newest, with both ways out."""
+    return UsageError(
+        f"step {step} of run '{run.name}' is not the newest: step {newest} is; continue with "
+        "'--from latest', or start a new run from it with "
+        f"'rlrun train --set model.initial_adapter={run.step(step) / 'model'}'"
+    )
 
 
 def require(run: RunDir, step: int, *, run_id: str) -> Step:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rlrun import __version__
 from rlrun.errors import DamagedError, RunExistsError, RunNotFoundError
-from rlrun.runs import canonical, files
+from rlrun.runs import canonical, checkpoints, files, jsonl, rollout_journal
 from rlrun.runs.layout import RunDir, check_name, runs_folder
 
 _UNFINISHED = re.compile(r"\..*\.([1-9][0-9]*)\.tmp")
@@ -157,6 +157,12 @@ def last_active(run: RunDir) -> float:
     """Return when something was last written to a run, in seconds since the epoch."""
     candidates = (run.lock, run.journal, run.train_log, run.sessions, run.identity, run.path)
     return max((path.stat().st_mtime for path in candidates if path.exists()), default=0.0)
+
+
+def is_untouched(run: RunDir) -> bool:
+    """Return whether nothing was ever made of a run's configuration: no step and no group."""
+    has_journal = bool(rollout_journal.sealed_segments(run)) or jsonl.read_last(run.journal)
+    return not has_journal and not checkpoints.list_steps(run)
 
 
 def find_run(root: Path, name: str | None) -> RunDir:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rlrun.runs import jsonl, ledger
+from rlrun.runs import checkpoints, jsonl, ledger
 from rlrun.runs.jsonl import Record
-from rlrun.runs.layout import STEP_PATTERN, RunDir
+from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import Session, SessionEnd, SessionOpening, SessionStart
 from rlrun.sessions.tail import Tail
 
@@ -184,9 +184,7 @@ class Follower:
         return [GroupsFinished(self._num_groups)] if self._num_groups != before else []
 
     def _new_checkpoint(self) -> list[Event]:
-        link = self._run.latest_link
-        match = STEP_PATTERN.fullmatch(str(link.readlink())) if link.is_symlink() else None
-        step = int(match[1]) if match else None
+        step = checkpoints.linked_step(self._run)
         if step is None or step == self._checkpoint_step:
             return []
         self._checkpoint_step = step

@@ -1,11 +1,14 @@
 """Start the worker: a process of its own that outlives the terminal and writes to worker.log."""
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
+import rlrun
 from rlrun.errors import MissingExtraError
 from rlrun.runs.layout import RunDir
 from rlrun.runs.request import SessionRequest
@@ -22,8 +25,15 @@ def require_train_extra(packages: Sequence[str] = TRAIN_PACKAGES) -> None:
     if missing:
         raise MissingExtraError(
             f"training needs {', '.join(missing)}, which {sys.executable} does not have; install "
-            "the extra with: pip install 'rlrun[train]'"
+            f"the extra with: {sys.executable} -m pip install {shlex.quote(_extra('train'))}"
         )
+
+
+def _extra(name: str) -> str:
+    """Return what pip installs to add an extra to this rlrun: a checkout is its own source."""
+    checkout = Path(rlrun.__file__).parents[1]
+    source = str(checkout) if (checkout / "pyproject.toml").is_file() else "rlrun"
+    return f"{source}[{name}]"
 
 
 def start_worker(

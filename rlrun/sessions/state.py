@@ -72,8 +72,13 @@ def status(*, holder: Owner | None, lock_owner: Owner | None, last: Session | No
 
 
 def last_that_counts(sessions: Sequence[Session]) -> Session | None:
-    """Return the newest session, leaving out those that were refused and so changed nothing."""
-    return next((session for session in reversed(sessions) if not _was_refused(session)), None)
+    """Return the newest session, leaving out those that were refused and so changed nothing.
+
+    Where all were refused, the last one tells what the run has come to.
+    """
+    newest_first = list(reversed(sessions))
+    counted = (session for session in newest_first if not _was_refused(session))
+    return next(counted, newest_first[0] if newest_first else None)
 
 
 def _was_refused(session: Session) -> bool:

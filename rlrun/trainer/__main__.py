@@ -5,7 +5,6 @@ import faulthandler
 import logging
 import os
 import sys
-import warnings
 from pathlib import Path
 from time import monotonic
 
@@ -13,6 +12,7 @@ from rlrun.errors import EXIT_STOPPED_NOW, RlrunError
 from rlrun.runs.layout import RunDir
 from rlrun.runs.request import SessionRequest
 from rlrun.trainer.stopping import StopNow, Stopper
+from rlrun.trainer.worker import run_session
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def main() -> None:
     stopper = Stopper(max_seconds=arguments.request.max_seconds, clock=monotonic)
     stopper.install()
     try:
-        code = _work(RunDir(arguments.run_dir.absolute()), arguments.request, stopper)
+        code = run_session(RunDir(arguments.run_dir.absolute()), arguments.request, stopper=stopper)
     except RlrunError as error:  # of no session yet, or of one that cannot even be recorded
         _log.error("%s", error)
         code = error.exit_code
@@ -39,19 +39,6 @@ def main() -> None:
     logging.shutdown()
     # A save may still be writing after a second signal; it is of no use to wait for it.
     os._exit(code)
-
-
-def _work(run: RunDir, request: SessionRequest, stopper: Stopper) -> int:
-    """Import what trains, which takes seconds in which signals must count already, and train."""
-    import transformers.utils.logging
-
-    from rlrun.policy import determinism
-    from rlrun.trainer.worker import run_session
-
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
-    transformers.utils.logging.disable_progress_bar()
-    determinism.prepare_environment()
-    return run_session(run, request, stopper=stopper)
 
 
 if __name__ == "__main__":

@@ -235,7 +235,7 @@ def _with_window(record: BatchRecord, batch: Batch, policy: Policy) -> BatchReco
     with torch.no_grad():
         for rows in record.micro_batches:
             micro = batch.micro_batch(rows, policy)
-            logprobs, _ = policy.score(micro, batch.temperature)  # [B, K]
+            logprobs, _ = policy.token_logprobs(micro, batch.temperature)  # [B, K]
             found = gather_rows(logprobs, micro.completion_mask)
             for row, values in zip(rows, found, strict=True):
                 windows[row] = values

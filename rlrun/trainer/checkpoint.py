@@ -33,7 +33,7 @@ class Learner:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class StateCopy:
     """A copy of the training state at a step, in host memory."""
 
     step: int
@@ -45,12 +45,12 @@ class Snapshot:
     info: Mapping[str, Any]  # the manifest without its files
 
 
-def take_snapshot(
+def copy_state(
     learner: Learner, static_files: Mapping[str, bytes], step: int, info: Mapping[str, Any]
-) -> Snapshot:
+) -> StateCopy:
     """Return a copy that training no longer touches."""
     weights = learner.policy.parameters()
-    return Snapshot(
+    return StateCopy(
         step=step,
         weights_file=saved_form.weights_name(learner.policy),
         weights={name: _to_host(param) for name, param in weights.items()},
@@ -75,13 +75,13 @@ def _copied(value: Any) -> Any:
     return value
 
 
-def to_files(snapshot: Snapshot) -> dict[str, bytes | memoryview]:
+def to_files(copied: StateCopy) -> dict[str, bytes | memoryview]:
     """Return the checkpoint's files but the manifest."""
     return {
-        **{f"model/{name}": data for name, data in snapshot.static_files.items()},
-        f"model/{snapshot.weights_file}": saved_form.tensors_to_bytes(snapshot.weights),
-        OPTIMIZER_FILE: saved_form.state_to_bytes(snapshot.optimizer),
-        SCHEDULER_FILE: saved_form.state_to_bytes(snapshot.scheduler),
+        **{f"model/{name}": data for name, data in copied.static_files.items()},
+        f"model/{copied.weights_file}": saved_form.tensors_to_bytes(copied.weights),
+        OPTIMIZER_FILE: saved_form.state_to_bytes(copied.optimizer),
+        SCHEDULER_FILE: saved_form.state_to_bytes(copied.scheduler),
     }
 
 
@@ -114,7 +114,7 @@ def load(learner: Learner, step: Step) -> None:
 def _prove(learner: Learner, step: Step, names: tuple[str, ...]) -> None:
     """Write the state again, in memory, and compare it with what was read."""
     entries = (step.manifest or {})["files"]
-    written = to_files(take_snapshot(learner, {}, step.step, {}))
+    written = to_files(copy_state(learner, {}, step.step, {}))
     for name in names:
         if manifest.describe_bytes(written[name]) != entries[name]:
             raise DamagedError(
@@ -125,7 +125,7 @@ def _prove(learner: Learner, step: Step, names: tuple[str, ...]) -> None:
 
 
 class Saver:
-    """Publishes snapshots, one at a time, in the background if asked."""
+    """Publishes copies of the state, one at a time, in the background if asked."""
 
     def __init__(
         self,
@@ -141,13 +141,13 @@ class Saver:
         self._executor = ThreadPoolExecutor(1, "saver") if background else None
         self._pending: Future[None] | None = None
 
-    def save(self, snapshot: Snapshot) -> None:
-        """Publish a snapshot; waits for the one before it, and raises what went wrong with that."""
+    def save(self, copied: StateCopy) -> None:
+        """Publish a copy; waits for the one before it, and raises what went wrong with that."""
         self.wait()
         if self._executor is None:
-            self._publish(snapshot)
+            self._publish(copied)
         else:
-            self._pending = self._executor.submit(self._publish, snapshot)
+            self._pending = self._executor.submit(self._publish, copied)
 
     def wait(self) -> None:
         """Return when nothing is being written; raises what went wrong with the last save."""
@@ -167,8 +167,8 @@ class Saver:
         """Whether a save is being written right now."""
         return self._pending is not None and not self._pending.done()
 
-    def _publish(self, snapshot: Snapshot) -> None:
+    def _publish(self, copied: StateCopy) -> None:
         started = time.monotonic()
         self._before()
-        checkpoints.publish(self._run, snapshot.step, to_files(snapshot), snapshot.info)
-        self._on_published(snapshot.step, time.monotonic() - started)
+        checkpoints.publish(self._run, copied.step, to_files(copied), copied.info)
+        self._on_published(copied.step, time.monotonic() - started)

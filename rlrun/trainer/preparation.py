@@ -72,7 +72,7 @@ def _take_orders(run: RunDir, request: SessionRequest) -> Orders:
     if request.config is None:
         return Orders(current, (), ())
     wanted = config_from_dict(dict(request.config), "the session's request")
-    changes = compare_configs(current, wanted).inexact
+    changes = () if store.is_untouched(run) else compare_configs(current, wanted).inexact
     sentences = tuple(describe(change) for change in changes)
     if sentences and not request.allow_inexact:
         raise InexactError(
@@ -120,9 +120,10 @@ def _judge(
 ) -> Verdict:
     """Return what the session promises, given all that made what it goes on from."""
     since = 0 if start.manifest is None else start.manifest["session"]
+    is_begun = start.frontier > 0 or bool(start.recovered.groups)
     later = [
         session.start
-        for session in ledger.read(run)
+        for session in (ledger.read(run) if is_begun else ())
         if session.start is not None and session.start.session > since
     ]
     before = [] if start.manifest is None else [start.manifest["fingerprint"]]

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlrun.errors import UsageError
 from rlrun.runs import checkpoints, files, jsonl, rollout_journal
 from rlrun.runs.checkpoints import Step
 from rlrun.runs.layout import RunDir
@@ -45,11 +44,7 @@ def find_starting_point(run: RunDir, *, run_id: str, from_step: int | None) -> S
     if from_step is not None:
         wanted = checkpoints.require(run, from_step, run_id=run_id)
         if newest is not None and newest.step > wanted.step:
-            raise UsageError(
-                f"step {wanted.step} of run '{run.name}' is not the newest: step {newest.step} is; "
-                "continue with '--from latest', or start a new run from it with "
-                f"'rlrun train --set model.initial_adapter={wanted.path / 'model'}'"
-            )
+            raise checkpoints.refuse_older(run, wanted.step, newest.step)
     notes = [
         f"step {step.step} does not verify ({step.problem}); it is left alone" for step in passed
     ]

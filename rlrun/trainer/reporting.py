@@ -30,6 +30,7 @@ class StepFacts:
     grad_norm: float  # before clipping
     sums: TokenSums
     tokens_total: int  # completion tokens since step 1
+    has_kl: bool  # whether the loss has a KL term
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,17 @@ class StepClock:
 
 
 def train_record(facts: StepFacts) -> dict[str, Any]:
-    """Return the step's record of `train_log.jsonl`, without its clock."""
+    """Return the step's record of `train_log.jsonl`, without its clock.
+
+    What was not computed is None: the KL without a KL term, and what is a mean over tokens that
+    carry loss where there are none.
+    """
     rewards = [reward for scored in facts.groups for reward in scored.rewards]
     completions = [c for scored in facts.groups for c in scored.group.completions]
     totals = [reward.total for reward in rewards]
     lengths = [len(completion.token_ids) for completion in completions]
-    count = max(1, facts.sums.tokens)
+    sums, has_loss = facts.sums, facts.sums.tokens > 0
+    has_kl = facts.has_kl and has_loss
     return {
         "step": facts.step,
         "batch": facts.batch,
@@ -63,12 +69,12 @@ def train_record(facts: StepFacts) -> dict[str, Any]:
         "completion_tokens_mean": _mean(lengths),
         "completion_tokens_max": max(lengths),
         "truncated_share": _mean([c.finish_reason == "length" for c in completions]),
-        "loss": facts.sums.loss,
-        "kl": facts.sums.kl / count,
-        "entropy": facts.sums.entropy / count,
-        "clip_low_share": facts.sums.clipped_low / count,
-        "clip_high_share": facts.sums.clipped_high / count,
-        "grad_norm": facts.grad_norm,
+        "loss": sums.loss if has_loss else None,
+        "kl": sums.kl / sums.tokens if has_kl else None,
+        "entropy": sums.entropy / sums.tokens if has_loss else None,
+        "clip_low_share": sums.clipped_low / sums.tokens if has_loss else None,
+        "clip_high_share": sums.clipped_high / sums.tokens if has_loss else None,
+        "grad_norm": facts.grad_norm if has_loss else None,
         "learning_rate": facts.learning_rate,
         "temperature": facts.temperature,
         "tokens": sum(lengths),
@@ -110,7 +116,7 @@ def scalars_of(record: Record, ratios: Record) -> dict[str, float]:
     scalars |= {f"ratios/{k}": v for k, v in ratios.items() if k not in ("step", "tokens")}
     scalars["clock/tokens_per_second"] = record["clock"]["tokens_per_second"]
     scalars["clock/seconds"] = record["clock"]["seconds"]
-    return {tag: float(value) for tag, value in scalars.items()}
+    return {tag: float(value) for tag, value in scalars.items() if value is not None}
 
 
 class Reporter:
@@ -133,7 +139,7 @@ class Reporter:
             "seconds": seconds,
             "generation_seconds": clock.generation_seconds,
             "update_seconds": clock.update_seconds,
-            "tokens_per_second": 0.0 if clock.is_replayed else record["tokens"] / seconds,
+            "tokens_per_second": None if clock.is_replayed else record["tokens"] / seconds,
             "replayed": clock.is_replayed,
         }
         ratios = ratio_record(facts.step, facts.sums)

@@ -15,7 +15,7 @@ from rlrun.runs.ledger import Outcome
 from rlrun.runs.manifest import Manifest
 from rlrun.runs.rollout_journal import RolloutJournal
 from rlrun.trainer.batches import Batch, BatchSource
-from rlrun.trainer.checkpoint import Saver, take_snapshot
+from rlrun.trainer.checkpoint import Saver, copy_state
 from rlrun.trainer.reporting import Reporter, StepClock, StepFacts
 from rlrun.trainer.schedule import SaveSchedule
 from rlrun.trainer.step import Update, take_step
@@ -192,6 +192,7 @@ class Session:
             grad_norm=update.grad_norm,
             sums=update.sums,
             tokens_total=self.progress.completion_tokens,
+            has_kl=batch.config.grpo.kl_weight > 0,
         )
 
     def save_if_due(self, batch: Batch) -> None:
@@ -230,10 +231,10 @@ class Session:
         self.phase = "saving"
         step = self.progress.step
         self._journal.seal(step)
-        snapshot = take_snapshot(
+        copied = copy_state(
             self.bench.learner, self._static_files, step, self._manifest_info(batch)
         )
-        self._saver.save(snapshot)
+        self._saver.save(copied)
         self._schedule.note(step=step, epoch=self._epoch, now=monotonic())
 
     def _manifest_info(self, batch: Batch) -> Mapping[str, Any]:

@@ -56,7 +56,7 @@ def _backward(policy: Policy, batch: Batch, index: int, micro: MicroBatch) -> To
             batch.references[index] = _reference_logprobs(policy, batch, micro)
         reference = batch.references[index]
     policy.model.train()
-    scored, entropy = policy.score(micro, batch.temperature)  # [B, K], [B, K]
+    scored, entropy = policy.token_logprobs(micro, batch.temperature)  # [B, K], [B, K]
     window = scored.detach() if micro.window_logprobs is None else micro.window_logprobs
     logprobs = TokenLogprobs(scored, window, micro.sampler_logprobs, reference)
     loss = grpo_loss(
@@ -74,7 +74,7 @@ def _backward(policy: Policy, batch: Batch, index: int, micro: MicroBatch) -> To
 def _reference_logprobs(policy: Policy, batch: Batch, micro: MicroBatch) -> torch.Tensor:
     policy.model.eval()
     with torch.no_grad(), policy.as_reference():
-        logprobs, _ = policy.score(micro, batch.temperature)
+        logprobs, _ = policy.token_logprobs(micro, batch.temperature)
     return logprobs
 
 

@@ -1,12 +1,15 @@
-"""The life of a session: take the lock, get ready, train, say how it ended, give the lock back."""
+"""The life of a session: take the lock, get ready, train, say how it ended, give the lock back.
+
+What trains is imported when the run is held and that is on record: importing torch takes seconds.
+"""
 
 import logging
+import warnings
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
 from types import TracebackType
-
-import torch
+from typing import TYPE_CHECKING
 
 from rlrun.errors import (
     EXIT_DONE,
@@ -20,10 +23,10 @@ from rlrun.runs import ledger, lock
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import Outcome, SessionEnd, SessionOpening
 from rlrun.runs.request import SessionRequest
-from rlrun.trainer.loop import train
-from rlrun.trainer.preparation import prepare
-from rlrun.trainer.session import Phase, Session
 from rlrun.trainer.stopping import StopNow, Stopper
+
+if TYPE_CHECKING:
+    from rlrun.trainer.session import Phase, Session
 
 _log = logging.getLogger(__name__)
 _EXIT_CODES: dict[Outcome, int] = {
@@ -33,7 +36,7 @@ _EXIT_CODES: dict[Outcome, int] = {
     "time_limit": EXIT_STOPPED_EARLY,
     "stopped_now": EXIT_STOPPED_NOW,
 }
-_LOWER_BY_PHASE: dict[Phase, str] = {
+_LOWER_BY_PHASE: dict["Phase", str] = {
     "loading": "model.dtype, sampling.batch_rows, or the model",
     "sampling": "sampling.batch_rows, sampling.max_completion_tokens or grpo.micro_batch_size",
     "updating": "grpo.micro_batch_size (and --allow-inexact), or set model.gradient_checkpointing",
@@ -47,7 +50,7 @@ class Ending:
 
     run: RunDir
     held: lock.Lock
-    session: Session | None = None
+    session: "Session | None" = None
     outcome: Outcome = "failed"
     exit_code: int = 1
     message: str = ""
@@ -130,9 +133,9 @@ class Ending:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error is the host's or the device's memory running out."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    )
+    is_devices = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)  # torch's
+    is_hosts = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    return isinstance(error, MemoryError) or is_devices or is_hosts
 
 
 def _now() -> str:
@@ -156,7 +159,22 @@ def run_session(
     with Ending(run, held) as ending:
         owner = held.owner
         ledger.append_opening(run, SessionOpening(owner.session, _now(), owner.host, owner.pid))
+        _prepare_libraries()
+        from rlrun.trainer.loop import train
+        from rlrun.trainer.preparation import prepare
+
         ending.session = prepare(run, request, stopper, owner.session)
         ending.finish(train(ending.session))
         ending.session.close()
     return ending.exit_code
+
+
+def _prepare_libraries() -> None:
+    """Import the libraries, quiet, with what must be set before their backends start."""
+    import transformers.utils.logging
+
+    from rlrun.policy import determinism
+
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
+    transformers.utils.logging.disable_progress_bar()
+    determinism.prepare_environment()

@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM
 
 from rlrun.config.schema import LoraConfig, ModelConfig
 from rlrun.errors import ConfigError, DamagedError
-from rlrun.grpo.logprobs import score_tokens
+from rlrun.grpo.logprobs import logprobs_and_entropy
 from rlrun.policy import attention, saved_form
 from rlrun.policy.model import Policy, build_policy, read_adapter
 
@@ -42,7 +42,7 @@ def base_scores(folder: Path) -> torch.Tensor:
     batch = some_batch()
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     logits = model(input_ids=batch.input_ids).logits[:, -batch.num_logits :]
-    return score_tokens(logits, batch.targets, 1.0)[0][batch.completion_mask]
+    return logprobs_and_entropy(logits, batch.targets, 1.0)[0][batch.completion_mask]
 
 
 def write_adapter(policy: Policy, folder: Path) -> Path:
@@ -80,7 +80,7 @@ def test_without_an_adapter_everything_is_trained_under_transformers_names(
 
 def test_gradients_reach_what_is_trained_and_nothing_else(lora: Policy) -> None:
     disturb(lora)
-    logprobs, _ = lora.score(some_batch(), 1.0)
+    logprobs, _ = lora.token_logprobs(some_batch(), 1.0)
     logprobs.sum().backward()
     assert all(parameter.grad is not None for parameter in lora.parameters().values())
     frozen = [p for p in lora.model.parameters() if not p.requires_grad]
@@ -108,7 +108,7 @@ def test_checkpointing_changes_no_score_and_no_gradient(micro_model: Path) -> No
         policy = make_policy(micro_model, gradient_checkpointing=checkpointing)
         disturb(policy)
         policy.model.train()
-        logprobs, _ = policy.score(some_batch(), 1.0)
+        logprobs, _ = policy.token_logprobs(some_batch(), 1.0)
         logprobs.sum().backward()
         gradients.append({name: p.grad for name, p in policy.parameters().items()})
     for name, gradient in gradients[0].items():
@@ -129,7 +129,9 @@ def test_a_fresh_policy_scores_as_the_model_on_disk(
 def test_the_padding_token_does_not_matter(lora: Policy) -> None:
     with torch.no_grad():
         batches = [some_batch(pad_id) for pad_id in (0, 9)]
-        first, second = (lora.score(batch, 1.0)[0][batch.completion_mask] for batch in batches)
+        first, second = (
+            lora.token_logprobs(batch, 1.0)[0][batch.completion_mask] for batch in batches
+        )
     assert torch.equal(first, second)
 
 

@@ -247,7 +247,7 @@ def trained(policy: Policy, num_updates: int) -> tuple[Any, Any]:
     scheduler = build_scheduler(optimizer, config, 6)
     for _ in range(num_updates):
         optimizer.zero_grad()
-        policy.score(some_batch(), 1.0)[0].mean().backward()
+        policy.token_logprobs(some_batch(), 1.0)[0].mean().backward()
         optimizer.step()
         scheduler.step()
     return optimizer, scheduler

@@ -297,7 +297,7 @@ def scored(policy: Policy, requests: Sequence[SampleRequest], completions: Seque
     ]  # fmt: skip
     batch = build_micro_batch(rows, pad_id=policy.pad_id, device=CPU)
     with torch.no_grad():
-        logprobs, _ = policy.score(batch, temperature)
+        logprobs, _ = policy.token_logprobs(batch, temperature)
     return gather_rows(logprobs, batch.completion_mask)
 
 

@@ -58,5 +58,5 @@ def some_batch(pad_id: int = 0) -> MicroBatch:
 def scores(policy: Policy) -> torch.Tensor:
     """Return the policy's log-probabilities of `some_batch`, of its completions only."""
     batch = some_batch()
-    logprobs, _ = policy.score(batch, 1.0)
+    logprobs, _ = policy.token_logprobs(batch, 1.0)
     return logprobs[batch.completion_mask]

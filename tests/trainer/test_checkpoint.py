@@ -15,7 +15,7 @@ from rlrun.runs import checkpoints
 from rlrun.runs.checkpoints import Step
 from rlrun.runs.layout import RunDir
 from rlrun.trainer import checkpoint
-from rlrun.trainer.checkpoint import Learner, Saver, Snapshot
+from rlrun.trainer.checkpoint import Learner, Saver, StateCopy
 from rlrun.trainer.workbench import Workbench
 
 pytestmark = pytest.mark.filterwarnings("ignore:The PEFT config:UserWarning")
@@ -34,13 +34,13 @@ def nudge(learner: Learner, seed: int) -> None:
     learner.optimizer.zero_grad(set_to_none=True)
 
 
-def snapshot_of(learner: Learner, step: int = 3) -> Snapshot:
+def copy_of(learner: Learner, step: int = 3) -> StateCopy:
     info = {"run_id": RUN_ID, "step": step}
-    return checkpoint.take_snapshot(learner, saved_form.static_files(learner.policy), step, info)
+    return checkpoint.copy_state(learner, saved_form.static_files(learner.policy), step, info)
 
 
 def bytes_of(learner: Learner) -> dict[str, bytes]:
-    return {name: bytes(data) for name, data in checkpoint.to_files(snapshot_of(learner)).items()}
+    return {name: bytes(data) for name, data in checkpoint.to_files(copy_of(learner)).items()}
 
 
 def publish(run: RunDir, files: dict[str, bytes], step: int = 3) -> Step:
@@ -90,12 +90,12 @@ def test_the_bytes_are_a_function_of_the_state(bench: Workbench) -> None:
     assert bytes_of(trained(bench)) == bytes_of(bench.learner)
 
 
-def test_what_training_does_afterwards_does_not_reach_a_snapshot(bench: Workbench) -> None:
+def test_what_training_does_afterwards_does_not_reach_a_copy(bench: Workbench) -> None:
     learner = trained(bench)
-    snapshot = snapshot_of(learner)
-    before = {name: bytes(data) for name, data in checkpoint.to_files(snapshot).items()}
+    copied = copy_of(learner)
+    before = {name: bytes(data) for name, data in checkpoint.to_files(copied).items()}
     nudge(learner, 3)
-    assert {name: bytes(data) for name, data in checkpoint.to_files(snapshot).items()} == before
+    assert {name: bytes(data) for name, data in checkpoint.to_files(copied).items()} == before
     assert bytes_of(learner) != before
 
 
@@ -168,15 +168,15 @@ def disk(run: RunDir) -> Iterator[Disk]:
     disk.gate.set()
 
 
-def tiny_snapshot(step: int) -> Snapshot:
+def tiny_copy(step: int) -> StateCopy:
     info = {"run_id": RUN_ID, "step": step}
-    return Snapshot(step, "w", {"w": torch.zeros(1)}, {}, {}, {}, info)
+    return StateCopy(step, "w", {"w": torch.zeros(1)}, {}, {}, {}, info)
 
 
 def test_a_save_in_the_foreground_is_done_when_it_returns(run: RunDir) -> None:
     disk = Disk(run, background=False)
     disk.gate.set()
-    disk.saver.save(tiny_snapshot(3))
+    disk.saver.save(tiny_copy(3))
     assert disk.events == ["begun", "published 3"]
     assert checkpoints.require(run, 3, run_id=RUN_ID).is_valid
     disk.saver.wait()
@@ -186,7 +186,7 @@ def test_a_save_in_the_background_lets_training_go_on_until_somebody_waits(
     disk: Disk, run: RunDir
 ) -> None:
     assert not disk.saver.is_busy
-    disk.saver.save(tiny_snapshot(3))
+    disk.saver.save(tiny_copy(3))
     assert disk.saver.is_busy
     assert "published 3" not in disk.events
     assert checkpoints.list_steps(run) == []
@@ -200,7 +200,7 @@ def test_a_save_in_the_background_lets_training_go_on_until_somebody_waits(
 def test_the_next_save_waits_for_the_one_before(disk: Disk, run: RunDir) -> None:
     disk.gate.set()
     for step in (3, 4):
-        disk.saver.save(tiny_snapshot(step))
+        disk.saver.save(tiny_copy(step))
     disk.saver.wait()
     assert disk.events == ["begun", "published 3", "begun", "published 4"]
 
@@ -211,9 +211,9 @@ def test_what_went_wrong_in_the_background_is_raised_at_the_next_occasion_once(
 ) -> None:
     run.step(3).mkdir()  # somebody else's
     disk.gate.set()
-    disk.saver.save(tiny_snapshot(3))
+    disk.saver.save(tiny_copy(3))
     with pytest.raises(StorageError, match="written by another tool"):
-        disk.saver.wait() if wait == "wait" else disk.saver.save(tiny_snapshot(4))
+        disk.saver.wait() if wait == "wait" else disk.saver.save(tiny_copy(4))
     disk.saver.wait()
 
 
@@ -222,7 +222,7 @@ def test_a_look_at_the_last_save_raises_what_went_wrong_and_never_waits(
 ) -> None:
     disk.saver.check()
     run.step(3).mkdir()  # somebody else's
-    disk.saver.save(tiny_snapshot(3))
+    disk.saver.save(tiny_copy(3))
     disk.saver.check()
     disk.gate.set()
     while disk.saver.is_busy:
@@ -247,5 +247,5 @@ def test_what_must_be_durable_before_a_save_is_made_so_first(tmp_path: Path, run
             before=lambda: order.append(f"{log.name} before call {len(calls)}"),
             on_published=lambda *_: None,
         )
-        saver.save(tiny_snapshot(3))
+        saver.save(tiny_copy(3))
     assert order == ["log before call 0"]

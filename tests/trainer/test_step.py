@@ -28,8 +28,8 @@ def first_batch(run: RunDir, bench: Workbench) -> Batch:
 
 def state_of(bench: Workbench) -> dict[str, bytes]:
     """Return the training state as the bytes that a checkpoint would hold."""
-    snapshot = checkpoint.take_snapshot(bench.learner, {}, 0, {})
-    return {name: bytes(data) for name, data in checkpoint.to_files(snapshot).items()}
+    copied = checkpoint.copy_state(bench.learner, {}, 0, {})
+    return {name: bytes(data) for name, data in checkpoint.to_files(copied).items()}
 
 
 def weights_of(bench: Workbench) -> dict[str, torch.Tensor]:

@@ -401,7 +401,7 @@ OUT_OF_MEMORY = {
         (1, ["1.0.1", "1.1.1", "1.2.1", "2.0.1", "2.1.1", "2.2.1"]),
     ),
     "saving": (
-        out_of_memory("rlrun.trainer.session", "take_snapshot", 1),
+        out_of_memory("rlrun.trainer.session", "copy_state", 1),
         "what else uses this machine's memory",
         (4, [f"{step}.{slot}.1" for step in (1, 2, 3, 4) for slot in (0, 1, 2)]),
     ),
