@@ -1,12 +1,12 @@
 """`rlrun config`: what a recipe and its overrides resolve to, before anything is run."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from rlrun.cli import show
 from rlrun.config.keys import leaves
 from rlrun.config.load import DEFAULT_ORIGIN, LoadedConfig, config_to_dict, load_config
 from rlrun.config.recipes import Recipe, list_recipes
@@ -25,8 +25,8 @@ OverridesOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-@app.command()
-def show(
+@app.command("show")
+def show_command(
     source: SourceOption = None,
     overrides: OverridesOption = None,
     as_json: JsonOption = False,
@@ -34,21 +34,21 @@ def show(
     """Print every resolved value and where it comes from."""
     loaded = load_config(source, overrides or [])
     if as_json:
-        typer.echo(json.dumps(as_report(loaded), indent=2))
+        show.json_result(as_report(loaded))
         return
     for line in resolved_lines(loaded):
-        typer.echo(line)
-    typer.echo(f"next: {train_command(loaded.source, overrides or [])}", err=True)
+        show.out(line)
+    show.hints([train_command(loaded.source, overrides or [])])
 
 
-@app.command()
-def check(source: SourceOption = None, overrides: OverridesOption = None) -> None:
+@app.command("check")
+def check_command(source: SourceOption = None, overrides: OverridesOption = None) -> None:
     """Say whether a recipe with its overrides is right, or everything that is wrong."""
     loaded = load_config(source, overrides or [])
     num_written = sum(origin != DEFAULT_ORIGIN for origin in loaded.origins.values())
     command = train_command(loaded.source, overrides or [])
     counts = f"{num_written} of {len(loaded.origins)} values are set, the others are defaults"
-    typer.echo(f"ok: {loaded.source}: {counts}; next: {command}")
+    show.out(f"ok: {loaded.source}: {counts}; next: {command}")
 
 
 @app.command("list")
@@ -56,11 +56,11 @@ def list_command(as_json: JsonOption = False) -> None:
     """List the recipes that ship with rlrun."""
     recipes = list_recipes()
     if as_json:
-        typer.echo(json.dumps({recipe.name: recipe.summary for recipe in recipes}, indent=2))
+        show.json_result({recipe.name: recipe.summary for recipe in recipes})
         return
     for line in recipe_lines(recipes):
-        typer.echo(line)
-    typer.echo("next: rlrun config show --config NAME", err=True)
+        show.out(line)
+    show.hints(["rlrun config show --config NAME"])
 
 
 def resolved_lines(loaded: LoadedConfig) -> list[str]:

@@ -161,8 +161,9 @@ def last_active(run: RunDir) -> float:
 
 def is_untouched(run: RunDir) -> bool:
     """Return whether nothing was ever made of a run's configuration: no step and no group."""
-    has_journal = bool(rollout_journal.sealed_segments(run)) or jsonl.read_last(run.journal)
-    return not has_journal and not checkpoints.list_steps(run)
+    has_records = any(jsonl.read_last(path) for path in (run.journal, run.train_log))
+    has_steps = rollout_journal.sealed_segments(run) or checkpoints.list_steps(run)
+    return not has_records and not has_steps
 
 
 def find_run(root: Path, name: str | None) -> RunDir:

@@ -1,6 +1,9 @@
 """Errors become a sentence and an exit code, here and nowhere else."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -119,3 +122,27 @@ def test_main_exits_with_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as ended:
         app.main()
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("given", [["--root", "/elsewhere"], ["--root=/elsewhere"]])
+def test_the_way_out_of_an_error_leads_to_the_same_root(rlrun: Any, given: list[str]) -> None:
+    assert "start one with 'rlrun train --root /elsewhere'" in rlrun("status", *given).err
+
+
+@pytest.mark.parametrize("arguments", [["config", "show"], ["list"], ["config", "check"]])
+def test_a_reader_that_left_does_not_change_how_a_command_ends(
+    arguments: list[str], make_run: Run
+) -> None:
+    make_run("a")
+    reading, writing = os.pipe()
+    os.close(reading)
+    said = subprocess.run(
+        [sys.executable, "-m", "rlrun", *arguments],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+    assert said.returncode == 0
+    assert "rror" not in said.stderr

@@ -81,7 +81,7 @@ def test_following_goes_on_until_nobody_holds_the_run(make_run: Run) -> None:
     assert [json.loads(line)["step"] for line in lines] == [2, 3, 4]
 
 
-def test_following_waits_a_minute_for_a_session_to_begin(make_run: Run) -> None:
+def test_following_waits_a_little_for_the_first_session_of_a_run(make_run: Run) -> None:
     maker = make_run("a")
     now = [0.0]
 
@@ -90,7 +90,48 @@ def test_following_waits_a_minute_for_a_session_to_begin(make_run: Run) -> None:
 
     tail = Tail(maker.run.train_log)
     assert list(logs.follow_lines(maker.run, tail, clock=lambda: now[0], sleep=sleep)) == []
-    assert now[0] == pytest.approx(60.0, abs=1.0)
+    assert now[0] == pytest.approx(3.0, abs=0.3)
+
+
+def test_following_a_run_that_nobody_works_on_says_how_its_last_session_ended(
+    rlrun: Run, make_run: Run
+) -> None:
+    maker = make_run("a")
+    maker.opens()
+    maker.starts()
+    maker.steps(1, 2)
+    maker.ends(step=2, outcome="stopped", exit_code=75)
+    said = rlrun("logs", "-f", "a")
+    assert said.code == 0
+    assert "session 1: stopped early, everything saved at step 2" in said.err
+
+
+def test_following_a_run_whose_session_failed_ends_with_its_error(
+    rlrun: Run, make_run: Run
+) -> None:
+    maker = make_run("a")
+    maker.opens()
+    maker.ends(step=0, outcome="failed", exit_code=3, message="there is no such model")
+    said = rlrun("logs", "-f", "a")
+    assert said.code == 3
+    assert said.err.splitlines()[-1] == "error: there is no such model"
+
+
+def test_following_tells_what_is_saved_between_the_steps(
+    make_run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker = make_run("a")
+    maker.opens()
+    maker.starts()
+    lines = logs.StepLines(maker.run, has_saves=True)
+    maker.steps(1, 2)
+    records = maker.run.train_log.read_bytes().splitlines()
+    lines(records[0])
+    maker.saves(2)
+    lines(records[1])
+    said = capsys.readouterr()
+    assert [line[:10] for line in said.out.splitlines()] == ["step  1/10", "step  2/10"]
+    assert said.err == "saved step 2\n"
 
 
 def test_leaving_with_ctrl_c_is_no_failure(

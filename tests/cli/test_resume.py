@@ -119,10 +119,22 @@ def test_a_step_that_is_not_there_is_code_4_with_those_that_are(
     assert "run 'a' has no step 3 to go on from; it has 2, 4" in said.err
 
 
-def test_an_earlier_step_can_be_gone_on_from(rlrun: Run, make_stopped: Run) -> None:
+def test_the_newest_step_can_be_named(rlrun: Run, make_stopped: Run) -> None:
     maker = make_stopped()
     maker.saves(2)
     assert rlrun("resume", "a", "--from", "2").code == 0
+
+
+def test_an_earlier_step_is_refused_before_a_session_is_made_of_it(
+    rlrun: Run, make_stopped: Run
+) -> None:
+    maker = make_stopped()
+    maker.saves(2)
+    maker.saves(4)
+    said = rlrun("resume", "a", "--from", "2")
+    assert said.code == 2
+    assert "step 2 of run 'a' is not the newest: step 4 is" in said.err
+    assert len(ledger.read(maker.run)) == 1
 
 
 def test_a_run_that_is_not_there_is_code_4_with_the_nearest(rlrun: Run, make_stopped: Run) -> None:

@@ -100,3 +100,12 @@ def test_every_status_has_a_next_command_with_the_given_root(status: Any) -> Non
 
 def test_a_stopped_run_can_be_resumed() -> None:
     assert sentences.next_commands(RUN, "stopped", None) == ["rlrun resume a", "rlrun status a"]
+
+
+def test_an_errors_commands_get_the_root_that_was_given() -> None:
+    sentence = "run 'a' is finished; extend it with 'rlrun resume a --set x=N', or look at '/tmp'"
+    assert sentences.with_root(sentence, "/my runs") == (
+        "run 'a' is finished; extend it with 'rlrun resume a --set x=N --root '/my runs'', "
+        "or look at '/tmp'"
+    )
+    assert sentences.with_root(sentence, None) == sentence

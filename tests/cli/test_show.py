@@ -127,7 +127,7 @@ def test_a_stream_that_is_no_terminal_gets_lines(capsys: pytest.CaptureFixture[s
         view.update(AT_WORK)
         view.warn("look")
     assert view.has_step_lines
-    assert capsys.readouterr().err.splitlines()[1:] == ["warning: look"]
+    assert capsys.readouterr().err.splitlines() == ["warning: look"]
 
 
 def test_a_dumb_terminal_gets_lines(terminal: pytest.MonkeyPatch) -> None:

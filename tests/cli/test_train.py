@@ -100,7 +100,11 @@ def test_a_failure_that_the_worker_explains_is_its_sentence_and_its_code(
 def test_a_refusal_while_loading_is_its_sentence_and_its_code(rlrun: Run, fake_worker: Run) -> None:
     fake_worker(refuse=10)
     said = rlrun("train")
-    assert (said.code, said.err.splitlines()[-1]) == (10, "error: it was refused for a reason")
+    assert said.code == 10
+    assert "error: it was refused for a reason\n" in said.err
+    assert (
+        "is there and has no step yet; correct a setting and go on with 'rlrun resume" in said.err
+    )
 
 
 def test_a_worker_that_dies_is_code_8_with_its_signal_and_the_way_on(

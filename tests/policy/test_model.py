@@ -186,7 +186,7 @@ def test_an_initial_adapter_of_other_modules_is_refused(
 ) -> None:
     folder = write_adapter(lora, tmp_path / "adapter")
     fewer = LORA.model_copy(update={"target_modules": ("q_proj",)})
-    with pytest.raises(DamagedError, match="does not fit this model"):
+    with pytest.raises(ConfigError, match="does not fit this model"):
         make_policy(micro_model, lora=fewer, initial_adapter=str(folder))
 
 

@@ -96,6 +96,12 @@ def test_a_refused_session_changes_nothing() -> None:
     assert last_that_counts([stopped, refused]) == stopped
 
 
+def test_where_all_sessions_were_refused_the_last_one_tells() -> None:
+    refused = [session_of(n, outcome="failed", exit_code=3, has_start=False) for n in (1, 2)]
+    assert last_that_counts(refused) == refused[1]
+    assert last_that_counts([]) is None
+
+
 def test_a_session_that_failed_while_loading_counts() -> None:
     stopped = session_of(1, outcome="stopped")
     failed = session_of(2, outcome="failed", exit_code=8, has_start=False)

@@ -38,7 +38,7 @@ def rewarded(slot: int, *totals: float) -> ScoredGroup:
     return replace(made.scored_group(slot), rewards=rewards)
 
 
-def facts(step: int = 7, sums: TokenSums = SUMS) -> StepFacts:
+def facts(step: int = 7, sums: TokenSums = SUMS, *, has_kl: bool = True) -> StepFacts:
     """Return a step of two groups: completions of 2 and 1 tokens each, the longer one cut off."""
     return StepFacts(
         step=step,
@@ -51,6 +51,7 @@ def facts(step: int = 7, sums: TokenSums = SUMS) -> StepFacts:
         grad_norm=2.0,
         sums=sums,
         tokens_total=60,
+        has_kl=has_kl,
     )
 
 
@@ -98,8 +99,12 @@ def test_a_step_without_a_token_of_loss_has_records_that_json_can_hold() -> None
     nothing = TokenSums()
     assert reporting.ratio_record(7, nothing) == {"step": 7, "tokens": 0}
     record = reporting.train_record(facts(sums=nothing))
-    assert (record["loss"], record["kl"], record["entropy"]) == (0.0, 0.0, 0.0)
+    assert {record[key] for key in ("loss", "kl", "entropy", "grad_norm")} == {None}
     canonical.dumps(record)
+
+
+def test_without_a_kl_term_there_is_no_kl() -> None:
+    assert reporting.train_record(facts(has_kl=False))["kl"] is None
 
 
 def test_tensorboard_shows_numbers_and_neither_counters_nor_texts() -> None:
@@ -107,6 +112,7 @@ def test_tensorboard_shows_numbers_and_neither_counters_nor_texts() -> None:
         "step": 7,
         "batch": 3,
         "loss": 0.5,
+        "kl": None,
         "tokens": 6,
         "reward_parts": {"exact": 1},
         "clock": {"seconds": 2.0, "tokens_per_second": 3.0, "time": "2026-01-31"},
@@ -147,7 +153,7 @@ def test_all_that_depends_on_the_wall_clock_stands_under_clock(run: RunDir) -> N
 
 def test_a_replayed_step_claims_no_speed(run: RunDir) -> None:
     clock = reported(run, replace(CLOCK, is_replayed=True))["clock"]
-    assert (clock["tokens_per_second"], clock["replayed"]) == (0.0, True)
+    assert (clock["tokens_per_second"], clock["replayed"]) == (None, True)
 
 
 def test_a_step_is_one_write_to_each_log_and_none_is_synced(run: RunDir) -> None:
