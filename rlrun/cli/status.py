@@ -42,7 +42,7 @@ def status(name: RunArgument = None, as_json: JsonOption = False, root: RootOpti
     if found.checkpoints:
         show.out("")
         shown = worth_a_row(found.checkpoints)
-        show.table(_CHECKPOINTS, [checkpoint_row(one) for one in shown])
+        show_checkpoints(shown)
         if len(shown) < len(found.checkpoints):
             num_left_out = len(found.checkpoints) - len(shown)
             left_out = text.count(num_left_out, "earlier valid checkpoint")
@@ -110,6 +110,13 @@ def worth_a_row(checkpoints: Sequence[CheckpointReport]) -> list[CheckpointRepor
     """Return the newest checkpoints, and all that are not valid."""
     newest = checkpoints[-_NUM_NEWEST:]
     return [one for one in checkpoints if one in newest or one.verdict != "valid"]
+
+
+def show_checkpoints(checkpoints: Sequence[CheckpointReport]) -> None:
+    """Show a row for each checkpoint; the reasons only where there are any."""
+    num_columns = 4 if any(one.problem for one in checkpoints) else 3
+    rows = [checkpoint_row(one)[:num_columns] for one in checkpoints]
+    show.table(_CHECKPOINTS[:num_columns], rows)
 
 
 def checkpoint_row(one: CheckpointReport) -> tuple[str, ...]:

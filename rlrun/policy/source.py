@@ -83,7 +83,12 @@ def _builtin(path: str) -> ModelSource:
 def _from_hub(path: str) -> ModelSource:
     try:
         return ModelSource(path, Path(snapshot_download(path)))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except LocalEntryNotFoundError as error:
+        raise ConfigError(
+            f"model.path={path}: there is no such folder, the hub's cache here does not have it, "
+            "and the hub cannot be reached; give a folder, a .gguf file, or builtin:tiny"
+        ) from error
+    except (HFValidationError, HfHubHTTPError, OSError) as error:
         raise ConfigError(
             f"model.path={path}: neither a folder here nor a model that the hub gives "
             f"({type(error).__name__}); give a folder, a .gguf file, a hub id or builtin:tiny"

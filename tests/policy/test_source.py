@@ -57,8 +57,8 @@ def test_a_hub_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(ConfigError) as error:
         find_model("someone/model")
     assert str(error.value) == (
-        "model.path=someone/model: neither a folder here nor a model that the hub gives "
-        "(LocalEntryNotFoundError); give a folder, a .gguf file, a hub id or builtin:tiny"
+        "model.path=someone/model: there is no such folder, the hub's cache here does not have it, "
+        "and the hub cannot be reached; give a folder, a .gguf file, or builtin:tiny"
     )
 
 

@@ -33,6 +33,13 @@ class FewerQuestions(MicroTask):
         return known[:2] + tuple(Prompt(f"new/{p.id}", p.question, p.answer) for p in known[2:])
 
 
+class NoQuestions(MicroTask):
+    """The micro task before anybody wrote its questions."""
+
+    def prompts(self, split: Split) -> tuple[Prompt, ...]:
+        return ()
+
+
 class BrokenReward(MicroTask):
     """The micro task with a mistake in its reward."""
 

@@ -294,6 +294,24 @@ def test_another_model_setting_waits_until_journaled_steps_are_taken(place: Plac
     assert place.work(**request, allow_inexact=True) == 0
 
 
+def test_a_model_that_stands_elsewhere_now_changes_nothing(
+    place: Place, straight: Any, micro_model: Path, tmp_path: Path
+) -> None:
+    assert place.work(steps=2) == 0
+    moved = Path(shutil.copytree(micro_model, tmp_path / "elsewhere" / micro_model.name))
+    assert place.work(**changed(place, f"model.path={moved}")) == 0
+    assert place.start.promise == "bitwise"
+    differences = oracle.differences(straight(), oracle.digest(place.run.path))
+    assert differences == ["journal"]  # its batches name the places in force
+
+
+def test_a_run_that_nothing_was_made_of_may_be_changed_in_everything(place: Place) -> None:
+    assert place.work(mishap=partial(mishaps.another_task, mishaps.NoQuestions)) == 3
+    assert place.work(**changed(place, "seed=7", "grpo.learning_rate=0.5")) == 0
+    assert place.start.promise == "bitwise"
+    assert {record["learning_rate"] for record in jsonl.read(place.run.train_log)} == {0.5}
+
+
 def test_a_promise_is_as_good_as_that_of_the_sessions_it_builds_on(place: Place) -> None:
     other = partial(mishaps.another_task, mishaps.OtherQuestions)
     assert place.work(steps=1) == 0
