@@ -28,6 +28,7 @@ _STYLES = {
     "damaged": "red",
     "foreign": "dim",
     "valid": "green",
+    "valid, pinned": "green",
     "invalid": "red",
 }
 _GAP = 2  # spaces between columns

@@ -107,9 +107,9 @@ def _session_row(session: Session, *, is_running: bool) -> tuple[str, ...]:
 
 
 def worth_a_row(checkpoints: Sequence[CheckpointReport]) -> list[CheckpointReport]:
-    """Return the newest checkpoints, and all that are not valid."""
+    """Return the newest checkpoints, and all that are pinned or not valid."""
     newest = checkpoints[-_NUM_NEWEST:]
-    return [one for one in checkpoints if one in newest or one.verdict != "valid"]
+    return [one for one in checkpoints if one in newest or one.is_pinned or one.verdict != "valid"]
 
 
 def show_checkpoints(checkpoints: Sequence[CheckpointReport]) -> None:
@@ -121,4 +121,5 @@ def show_checkpoints(checkpoints: Sequence[CheckpointReport]) -> None:
 
 def checkpoint_row(one: CheckpointReport) -> tuple[str, ...]:
     """Return the cells of a checkpoint."""
-    return (f"step {one.step}", one.verdict, text.size(one.num_bytes), one.problem or "-")
+    state = f"{one.verdict}, pinned" if one.is_pinned else one.verdict
+    return (f"step {one.step}", state, text.size(one.num_bytes), one.problem or "-")

@@ -133,12 +133,14 @@ class TrainConfig(Section):
 
 
 class SavingConfig(Section):
-    """When a checkpoint is written; one is always written when a session ends."""
+    """When a checkpoint is written, and how long it stays; a session's end always writes one."""
 
     every_steps: PositiveInt | None = None
     every_seconds: PositiveFloat | None = None
     every_epochs: PositiveFloat | None = None
     background: bool = True  # persist while training goes on
+    keep_latest: PositiveInt | None = None  # the newest N stay; both None: all stay
+    keep_every: PositiveInt | None = None  # those of steps divisible by N stay
 
 
 class EvalConfig(Section):

@@ -5,14 +5,15 @@ A step exists if and only if its folder verifies; `step_latest` is only a hint.
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from rlrun.errors import DamagedError, RunNotFoundError, StorageError, UsageError
-from rlrun.runs import canonical, files, manifest
-from rlrun.runs.layout import STEP_PATTERN, RunDir
+from rlrun.runs import canonical, files, manifest, pins
+from rlrun.runs.layout import REMOVED_PATTERN, STEP_PATTERN, RunDir
 from rlrun.runs.manifest import Manifest, NotAStepError
 
 _SPACE_FACTOR = 1.05
@@ -44,7 +45,18 @@ def inspect(run: RunDir, step: int, *, run_id: str, with_hashes: bool) -> Step:
         manifest.check_files(path, found, with_hashes=with_hashes)
     except NotAStepError as error:
         return Step(step, path, None, error.reason, error.is_foreign)
+    except FileNotFoundError as error:  # whoever holds the run may be removing it
+        return Step(step, path, None, f"{error.filename} went away while it was read")
     return Step(step, path, found, None)
+
+
+def num_bytes(folder: Path) -> int:
+    """Return how many bytes the files of a folder have, links not followed."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # it is being removed
+            total += 0 if path.is_dir() else path.lstat().st_size
+    return total
 
 
 def list_steps(run: RunDir) -> list[int]:
@@ -177,10 +189,32 @@ def repair_link(run: RunDir, step: int | None) -> None:
 
 
 def remove_leftovers(run: RunDir) -> None:
-    """Remove what a dead session was still writing; only the holder of the lock may."""
+    """Remove what a dead session was still writing or removing; only the holder of the lock may.
+
+    A step that was pinned while it was being taken away is put back.
+    """
     for folder in (run.path, run.training_state, *sorted(run.logs.glob("abandoned/*"))):
         for path in sorted(folder.glob(".*.tmp")):
+            if _put_back(run, path):
+                continue
             if path.is_dir() and not path.is_symlink():
                 files.remove_tree(path)
             else:
                 files.unlink(path)
+
+
+def _put_back(run: RunDir, path: Path) -> bool:
+    """Put a whole step back whose removal a pin forbade; return whether this was one."""
+    match = REMOVED_PATTERN.fullmatch(path.name)
+    if match is None or path.parent != run.training_state:
+        return False
+    step = int(match[1])
+    if not pins.is_pinned(run, step) or run.step(step).exists():
+        return False
+    try:
+        manifest.check_files(path, manifest.read(path), with_hashes=False)
+    except NotAStepError:
+        return False  # its files were being unlinked when the pin came: too late
+    files.rename(path, run.step(step))
+    files.sync_dir(run.training_state)
+    return True

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rlrun.errors import DamagedError
-from rlrun.runs import canonical
+from rlrun.runs import canonical, files
 
 Record = Mapping[str, Any]
 
@@ -32,6 +32,22 @@ def encode(record: Record, *, checked: bool) -> bytes:
     if checked:
         text = canonical.dumps({**record, "crc": zlib.crc32(text.encode())})
     return text.encode() + b"\n"
+
+
+def append(path: Path, record: Record) -> None:
+    """Append a record to a file that is opened for it alone; durable when this returns.
+
+    A torn last line is cut off first.
+    """
+    if path.exists():
+        whole = whole_size(path, checked=False)
+        if whole < path.stat().st_size:
+            files.truncate(path, whole)
+    appender = files.Appender(path)
+    try:
+        appender.append(encode(record, checked=False), sync=True)
+    finally:
+        appender.close()
 
 
 def decode(line: bytes, *, checked: bool = False) -> Record | None:

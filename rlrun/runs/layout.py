@@ -9,6 +9,7 @@ from pathlib import Path
 from rlrun.errors import UsageError
 
 STEP_PATTERN = re.compile(r"step_(0|[1-9][0-9]*)")
+REMOVED_PATTERN = re.compile(r"\.step_(0|[1-9][0-9]*)\.removed\.tmp")
 SEGMENT_PATTERN = re.compile(r"step_([1-9][0-9]*)-([1-9][0-9]*)\.jsonl")
 _NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -24,6 +25,11 @@ def find_root(option: Path | None, environ: Mapping[str, str] = os.environ) -> P
 def runs_folder(root: Path) -> Path:
     """Return the folder that holds one folder a run."""
     return root / "training_runs"
+
+
+def important_checkpoint(root: Path, run_name: str, step: int) -> Path:
+    """Return where the copy of a checkpoint goes that outlives its run."""
+    return root / "archive" / "important_checkpoints" / f"{run_name}_step_{step}"
 
 
 def check_name(name: str) -> str:
@@ -75,10 +81,23 @@ class RunDir:
         """A checkpoint while it is being written."""
         return self.training_state / f".step_{step}.tmp"
 
+    def removed_step(self, step: int) -> Path:
+        """A checkpoint while it is being removed."""
+        return self.training_state / f".step_{step}.removed.tmp"
+
     @property
     def invalid_steps(self) -> Path:
         """Where folders go that stood in the way of a checkpoint and did not verify."""
         return self.training_state / ".invalid"
+
+    @property
+    def pins(self) -> Path:
+        """The folder of pins."""
+        return self.path / "pins"
+
+    def pin(self, step: int) -> Path:
+        """The file that keeps a step from being removed."""
+        return self.pins / f"step_{step}"
 
     @property
     def latest_link(self) -> Path:
@@ -118,6 +137,11 @@ class RunDir:
     def sessions(self) -> Path:
         """The start and the end of each session."""
         return self.logs / "sessions.jsonl"
+
+    @property
+    def removals(self) -> Path:
+        """Which checkpoints were to be removed, and why."""
+        return self.logs / "removals.jsonl"
 
     @property
     def worker_log(self) -> Path:

@@ -1,11 +1,11 @@
 """Everything that `rlrun status` tells of one run."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from rlrun.runs import checkpoints, jsonl, store
+from rlrun.runs import checkpoints, jsonl, pins, store
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import Session
 from rlrun.sessions import state
@@ -14,15 +14,18 @@ from rlrun.sessions.tail import Tail
 
 NUM_REWARDS = 30
 
+Verdict = Literal["valid", "invalid", "foreign"]
+
 
 @dataclass(frozen=True, slots=True)
 class CheckpointReport:
     """A folder named step_N: what it is worth, its hashes not looked at."""
 
     step: int
-    verdict: Literal["valid", "invalid", "foreign"]
+    verdict: Verdict
     num_bytes: int
     problem: str | None  # why it is not valid
+    is_pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +50,7 @@ def report(run: RunDir) -> RunReport:
         summary=state.summarise(run),
         rewards=last_rewards(run),
         sessions=tuple(sessions),
-        checkpoints=tuple(
-            _checkpoint(checkpoints.inspect(run, step, run_id=run_id, with_hashes=False))
-            for step in checkpoints.list_steps(run)
-        ),
+        checkpoints=tuple(_checkpoints(run, run_id)),
     )
 
 
@@ -66,16 +66,18 @@ def last_rewards(run: RunDir, count: int = NUM_REWARDS) -> tuple[float, ...]:
     return tuple(record["reward_mean"] for record in records if "reward_mean" in record)
 
 
-def _checkpoint(step: checkpoints.Step) -> CheckpointReport:
-    verdict: Literal["valid", "invalid", "foreign"] = "valid" if step.is_valid else "invalid"
-    return CheckpointReport(
-        step.step,
-        "foreign" if step.is_foreign else verdict,
-        _num_bytes(step.path),
-        step.problem,
-    )
+def _checkpoints(run: RunDir, run_id: str) -> Iterator[CheckpointReport]:
+    pinned = pins.list_pinned(run)
+    for number in checkpoints.list_steps(run):
+        step = checkpoints.inspect(run, number, run_id=run_id, with_hashes=False)
+        size = checkpoints.num_bytes(step.path)
+        if step.path.is_dir():  # else the session that works on the run has removed it
+            yield CheckpointReport(
+                number, _verdict(step), size, step.problem, is_pinned=number in pinned
+            )
 
 
-def _num_bytes(folder: Path) -> int:
-    paths = (path.lstat() for path in folder.rglob("*") if not path.is_dir())
-    return sum(state.st_size for state in paths)
+def _verdict(step: checkpoints.Step) -> Verdict:
+    if step.is_foreign:
+        return "foreign"
+    return "valid" if step.is_valid else "invalid"

@@ -13,6 +13,7 @@ from rlrun.runs import ledger, store
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import SessionStart
 from rlrun.runs.request import SessionRequest
+from rlrun.runs.retention import Pruner
 from rlrun.runs.rollout_journal import RolloutJournal
 from rlrun.runs.store import Identity
 from rlrun.trainer import checkpoint, fingerprint, recovery
@@ -64,7 +65,10 @@ def prepare(run: RunDir, request: SessionRequest, stopper: Stopper, number: int)
     journal = RolloutJournal(run)
     ledger.append_start(run, _start_record(plan, request, start, bench, verdict))
     source = BatchSource(bench, start.recovered, journal, number)
-    return Session(plan, bench, source, journal, progress, stopper)
+    pruner = Pruner(run, identity.id)
+    if start.checkpoint is not None:
+        pruner.note(start.checkpoint)
+    return Session(plan, bench, source, journal, progress, stopper, pruner)
 
 
 def _take_orders(run: RunDir, request: SessionRequest) -> Orders:

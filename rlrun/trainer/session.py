@@ -1,18 +1,20 @@
 """One session at work: where it stands, what it writes, when it ends."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Literal
 
 from rlrun.config.schema import SavingConfig
-from rlrun.errors import NotFiniteError
+from rlrun.errors import NotFiniteError, StorageError
 from rlrun.policy import saved_form
 from rlrun.policy.optimizer import set_hyperparameters
 from rlrun.runs import canonical
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import Outcome
 from rlrun.runs.manifest import Manifest
+from rlrun.runs.retention import Pruner, Rules
 from rlrun.runs.rollout_journal import RolloutJournal
 from rlrun.trainer.batches import Batch, BatchSource
 from rlrun.trainer.checkpoint import Saver, copy_state
@@ -21,6 +23,8 @@ from rlrun.trainer.schedule import SaveSchedule
 from rlrun.trainer.step import Update, take_step
 from rlrun.trainer.stopping import Stopper
 from rlrun.trainer.workbench import Workbench
+
+_log = logging.getLogger(__name__)
 
 Phase = Literal["loading", "sampling", "updating", "saving"]
 
@@ -73,6 +77,7 @@ class Session:
         journal: RolloutJournal,
         progress: Progress,
         stopper: Stopper,
+        pruner: Pruner,
     ) -> None:
         self.plan = plan
         self.bench = bench
@@ -85,11 +90,12 @@ class Session:
         self._journal = journal
         self._reporter = Reporter(plan.run, plan.session, first_step=plan.from_step + 1)
         self._static_files = saved_form.static_files(bench.learner.policy)
+        self._pruner = pruner
         self._saver = Saver(
             plan.run,
             background=bench.config.saving.background,
             before=self._reporter.sync,
-            on_published=lambda _, seconds: stopper.note_save(seconds),
+            on_published=self._after_save,
         )
         self._schedule = SaveSchedule(step=progress.step, epoch=self._epoch, now=monotonic())
         self._generation_seconds = 0.0
@@ -236,6 +242,19 @@ class Session:
         )
         self._saver.save(copied)
         self._schedule.note(step=step, epoch=self._epoch, now=monotonic())
+
+    def _after_save(self, step: int, seconds: float) -> None:
+        """Remove what no rule keeps, in the saver's thread; that it cannot be is no failure."""
+        started, saving = monotonic(), self.bench.config.saving
+        rules = Rules(saving.keep_latest, saving.keep_every)
+        try:
+            self._pruner.note_published(step)
+            if rules:
+                for fate in self._pruner.prune_quickly(rules):
+                    _log.info("removed step %d (%s)", fate.step, rules)
+        except (StorageError, OSError) as refusal:
+            _log.warning("saved step %d, but could not remove older ones: %s", step, refusal)
+        self.stopper.note_save(seconds + monotonic() - started)
 
     def _manifest_info(self, batch: Batch) -> Mapping[str, Any]:
         progress, config = self.progress, dict(batch.record.config)

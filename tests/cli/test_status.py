@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from rlrun.runs import pins
+
 Run = Callable[..., Any]
 
 
@@ -95,6 +97,25 @@ def test_of_many_checkpoints_the_newest_and_the_invalid_have_a_row(
     steps = [int(row[1]) for row in rows if row[2:3] and row[2] in ("valid", "invalid")]
     assert steps == [2, *range(4, 14)]
     assert "(2 earlier valid checkpoints not shown; use --json)" in said.err
+
+
+def test_a_pinned_checkpoint_says_so_and_has_a_row(rlrun: Run, make_run: Run) -> None:
+    maker = make_run("a")
+    for step in range(1, 14):
+        maker.saves(step)
+    pins.write_pin(maker.run, 2)
+    said = rlrun("status", "a")
+    assert ["step", "2", "valid,", "pinned"] in [line.split()[:4] for line in said.out.splitlines()]
+    assert "(2 earlier valid checkpoints not shown; use --json)" in said.err
+    reports = json.loads(rlrun("status", "a", "--json").out)["checkpoints"]
+    assert [one["step"] for one in reports if one["is_pinned"]] == [2]
+
+
+def test_a_step_that_is_being_removed_is_not_shown(rlrun: Run, make_run: Run) -> None:
+    maker = make_run("a")
+    maker.saves(1)
+    maker.run.step(1).rename(maker.run.removed_step(1))
+    assert "step 1" not in rlrun("status", "a").out
 
 
 def test_a_new_run_has_no_tables(rlrun: Run, make_run: Run) -> None:

@@ -264,7 +264,8 @@ def test_a_key_without_its_section_is_recognised() -> None:
 def test_a_key_like_no_other_is_answered_with_the_keys_there_are() -> None:
     assert message_of(None, "saving.zzz=4") == (
         "--set saving.zzz is not a known key; "
-        "saving has every_steps, every_seconds, every_epochs and background"
+        "saving has every_steps, every_seconds, every_epochs, background, keep_latest and "
+        "keep_every"
     )
 
 

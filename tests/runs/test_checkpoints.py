@@ -10,7 +10,7 @@ import pytest
 from support.calls import recorded
 
 from rlrun.errors import DamagedError, RunNotFoundError, StorageError
-from rlrun.runs import checkpoints, manifest
+from rlrun.runs import checkpoints, manifest, pins
 from rlrun.runs.layout import RunDir
 
 RUN_ID = "0123456789abcdef"
@@ -349,3 +349,35 @@ def test_leftovers_are_removed_and_nothing_else(run: RunDir) -> None:
     checkpoints.remove_leftovers(run)
     assert contents_of(run.path) == {**kept, "logs/abandoned/session_1/ratios.jsonl": b"whole"}
     assert [path for path in run.path.rglob("*") if path.name.endswith(".tmp")] == []
+
+
+@pytest.mark.parametrize(
+    ("is_pinned", "is_whole", "is_there", "comes_back"),
+    [
+        (True, True, False, True),
+        (False, True, False, False),
+        (True, False, False, False),  # its files were being unlinked before the pin came
+        (True, True, True, False),  # it was saved again since
+    ],
+)
+def test_a_step_that_was_being_removed_comes_back_only_whole_and_pinned(
+    is_pinned: bool, is_whole: bool, is_there: bool, comes_back: bool, run: RunDir
+) -> None:
+    publish(run, 3)
+    run.step(3).rename(run.removed_step(3))
+    if not is_whole:
+        (run.removed_step(3) / "optimizer.pt").unlink()
+    if is_there:
+        publish(run, 3, seconds=2.5)
+    if is_pinned:
+        pins.write_pin(run, 3)
+    checkpoints.remove_leftovers(run)
+    assert not run.removed_step(3).exists()
+    assert inspect(run, 3).is_valid == (comes_back or is_there)
+
+
+def test_the_size_of_a_folder_is_that_of_its_files(run: RunDir) -> None:
+    publish(run, 3)
+    files = contents_of(run.step(3))
+    assert checkpoints.num_bytes(run.step(3)) == sum(map(len, files.values()))
+    assert checkpoints.num_bytes(run.step(9)) == 0

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.calls import recorded
 
 from rlrun.errors import DamagedError
 from rlrun.runs import jsonl
@@ -156,3 +157,13 @@ def test_the_last_record_does_not_depend_on_how_much_is_read(
         path = Path(folder) / "log"
         path.write_bytes(b"".join(encoded(records, checked=False)) + b'{"a":')
         assert jsonl.read_last(path, tail_bytes=tail_bytes) == (records[-1] if records else None)
+
+
+def test_an_appended_record_is_durable_and_follows_whole_ones_only(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b'{"step":1}\n{"st')
+    with recorded() as calls:
+        jsonl.append(path, {"step": 2})
+    assert path.read_bytes() == b'{"step":1}\n{"step":2}\n'
+    assert calls[-3:] == ["write log", "fsync log", "close log"]
+    assert "truncate log" in calls

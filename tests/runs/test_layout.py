@@ -13,6 +13,7 @@ from rlrun.runs.layout import (
     RunDir,
     check_name,
     find_root,
+    important_checkpoint,
     runs_folder,
 )
 
@@ -79,8 +80,11 @@ def test_every_path_is_where_the_design_draws_it() -> None:
         run.training_state: "training_state",
         run.step(7): "training_state/step_7",
         run.unfinished_step(7): "training_state/.step_7.tmp",
+        run.removed_step(7): "training_state/.step_7.removed.tmp",
         run.invalid_steps: "training_state/.invalid",
         run.latest_link: "training_state/step_latest",
+        run.pins: "pins",
+        run.pin(7): "pins/step_7",
         run.logs: "logs",
         run.train_log: "logs/train_log.jsonl",
         run.ratios: "logs/ratios.jsonl",
@@ -88,6 +92,7 @@ def test_every_path_is_where_the_design_draws_it() -> None:
         run.segments: "logs/rollouts",
         run.segment(3, 5): "logs/rollouts/step_3-5.jsonl",
         run.sessions: "logs/sessions.jsonl",
+        run.removals: "logs/removals.jsonl",
         run.worker_log: "logs/worker.log",
         run.abandoned(2): "logs/abandoned/session_2",
         run.tensorboard: "tensorboard",
@@ -95,6 +100,8 @@ def test_every_path_is_where_the_design_draws_it() -> None:
     for path, relative in drawn.items():
         assert path == Path("/root/training_runs/sums") / relative
     assert run.name == "sums"
+    copy = important_checkpoint(Path("/root"), "sums", 7)
+    assert copy == Path("/root/archive/important_checkpoints/sums_step_7")
 
 
 @pytest.mark.parametrize(

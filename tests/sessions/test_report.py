@@ -1,11 +1,13 @@
 """What `status` tells of a run."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rlrun.errors import DamagedError
+from rlrun.runs import manifest
 from rlrun.sessions.report import CheckpointReport, last_rewards, report
 
 Make = Callable[..., Any]
@@ -34,6 +36,24 @@ def test_a_foreign_step_in_a_run_of_ours_is_foreign_too(make_run: Make) -> None:
     maker.run.step(40).mkdir()
     maker.saves(41)
     assert [one.verdict for one in report(maker.run).checkpoints] == ["foreign", "valid"]
+
+
+def test_a_step_that_goes_away_while_it_is_looked_at_is_left_out(
+    make_run: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = make_run("a")
+    maker.saves(1)
+    maker.saves(2)
+    read = manifest.read
+
+    def read_as_it_goes(folder: Path) -> manifest.Manifest:
+        found = read(folder)
+        if folder.name == "step_1":
+            folder.rename(maker.run.removed_step(1))
+        return found
+
+    monkeypatch.setattr(manifest, "read", read_as_it_goes)
+    assert [one.step for one in report(maker.run).checkpoints] == [2]
 
 
 def test_sessions_come_in_order_with_their_ends(make_run: Make) -> None:

@@ -14,7 +14,8 @@ from support.place import Place
 from support.runs import make_run
 
 from rlrun.config.load import apply_overrides, config_to_dict, load_config
-from rlrun.runs import jsonl, ledger, lock
+from rlrun.errors import StorageError
+from rlrun.runs import jsonl, ledger, lock, pins
 from rlrun.runs.request import SessionRequest
 from rlrun.trainer.worker import is_out_of_memory
 
@@ -554,3 +555,63 @@ def test_the_reference_answer_is_the_micro_task(straight: Any) -> None:
     """The comparisons above would say little about runs whose rewards were all equal."""
     rewards = [record["reward_std"] for record in straight()["train_log"]]
     assert min(rewards) > 0
+
+
+# ---- what stays of its checkpoints
+
+PRUNED = ("saving.every_steps=1", "saving.keep_latest=1")
+
+
+@pytest.mark.parametrize("background", ["true", "false"])
+def test_a_session_removes_what_no_rule_keeps_after_each_save(
+    background: str, make_place: Any, straight: Any
+) -> None:
+    place = make_place(*PRUNED, "saving.keep_every=2", f"saving.background={background}")
+    assert place.work() == 0
+    assert place.saved_steps == [2, 4]
+    assert [record["step"] for record in jsonl.read(place.run.removals)] == [1, 3]
+    assert "removed step 3 (keep_latest=1, keep_every=2)" in place.said
+    assert oracle.differences(straight(), oracle.digest(place.run.path)) == []
+    assert oracle.litter(place.run.path) == []
+
+
+def test_a_pruned_run_goes_on_exactly_and_writes_no_removed_step_again(
+    make_place: Any, straight: Any
+) -> None:
+    place = make_place(*PRUNED)
+    assert place.work(steps=2) == 0
+    assert place.saved_steps == [2]
+    assert_ends_like(place, straight())
+    assert place.saved_steps == [LAST_STEP]
+    assert [record["step"] for record in jsonl.read(place.run.removals)] == [1, 2, 3]
+
+
+def test_the_rules_in_force_decide_also_while_steps_are_replayed(make_place: Any) -> None:
+    place = make_place("saving.every_steps=1")
+    assert jobs.run(Job(place.run.path, kill_after_steps=3)) == -9
+    kept = place.saved_steps
+    new = apply_overrides(load_config(str(place.run.config), ()).config, ["saving.keep_latest=1"])
+    changes = ("saving.keep_latest: null -> 1",)
+    assert place.work(config=config_to_dict(new), changes=changes) == 0, place.said
+    assert len(kept) > 1
+    assert place.saved_steps == [LAST_STEP]
+
+
+def test_a_step_that_was_pinned_before_stays(make_place: Any) -> None:
+    place = make_place(*PRUNED)
+    assert place.work(steps=2) == 0
+    pins.write_pin(place.run, 2)
+    assert place.work() == 0
+    assert place.saved_steps == [2, LAST_STEP]
+
+
+def test_a_removal_that_is_refused_is_a_warning_and_training_goes_on(
+    make_place: Any, straight: Any
+) -> None:
+    place = make_place(*PRUNED)
+    refusal = StorageError("the disk says no")
+    spoiled = partial(mishaps.fail, "rlrun.runs.pins", "is_pinned", 1, refusal)
+    assert place.work(mishap=spoiled) == 0
+    assert "could not remove older ones: the disk says no" in place.said
+    assert oracle.differences(straight(), oracle.digest(place.run.path)) == []
+    assert place.saved_steps == [LAST_STEP]  # the next save found both
