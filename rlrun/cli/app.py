@@ -10,7 +10,19 @@ from typing import Annotated, Any
 import typer
 
 from rlrun import __version__
-from rlrun.cli import config, list_runs, logs, resume, sentences, show, status, stop, train
+from rlrun.cli import (
+    config,
+    list_runs,
+    logs,
+    pin,
+    prune,
+    resume,
+    sentences,
+    show,
+    status,
+    stop,
+    train,
+)
 from rlrun.errors import EXIT_CODES, RlrunError, StorageError, UsageError
 
 _EPILOG = "Exit codes:\n\n\b\n" + "\n".join(
@@ -32,6 +44,8 @@ app.command("list")(list_runs.list_runs)
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
 app.command("stop")(stop.stop)
+app.command("prune")(prune.prune)
+app.command("pin")(pin.pin)
 app.add_typer(config.app, name="config", no_args_is_help=False)
 
 

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from rlrun.cli import text
-from rlrun.errors import UsageError
+from rlrun.errors import RunNotFoundError, UsageError
 from rlrun.runs import store
-from rlrun.runs.layout import find_root
+from rlrun.runs.layout import RunDir, find_root
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
@@ -70,6 +70,15 @@ SetOption = Annotated[
 DetachOption = Annotated[
     bool, typer.Option("--detach", help="Return at once; the session goes on by itself.")
 ]
+
+
+def require_ours(run: RunDir) -> None:
+    """Raise RunNotFoundError if the run is another tool's, whose checkpoints we cannot judge."""
+    if not run.identity.is_file():
+        raise RunNotFoundError(
+            f"'{run.name}' was not written by rlrun (it has no run.json), so what it holds cannot "
+            f"be checked or removed; 'rlrun status {run.name}' shows it"
+        )
 
 
 def device_of(text: str) -> str:

@@ -33,7 +33,9 @@ _STEP_WORDS = {
     "completion_tokens_mean": ("length", ".1f"),
 }
 """A record's key, to its short name and how its value is written."""
-_COMMAND = re.compile(r"'(rlrun (?:train|resume|list|status|logs|stop)\b[^'\n]*)'")
+_COMMAND = re.compile(
+    r"'(rlrun (?:train|resume|list|status|logs|stop|prune|pin|verify|doctor)\b[^'\n]*)'"
+)
 _OUTCOMES: dict[Outcome, str] = {
     "finished": "finished",
     "steps_done": "took the steps asked for",
@@ -164,5 +166,10 @@ def next_commands(run: RunDir, status: Word, root: Path | None) -> list[str]:
         "foreign": (f"logs {name}",),
         "damaged": (f"logs {name} --worker",),
     }
+    return commands_with_root(commands[status], root)
+
+
+def commands_with_root(commands: Sequence[str], root: Path | None) -> list[str]:
+    """Return whole command lines; `root` is what `--root` said."""
     suffix = f" --root {shlex.quote(str(root))}" if root else ""
-    return [f"rlrun {command}{suffix}" for command in commands[status]]
+    return [f"rlrun {command}{suffix}" for command in commands]

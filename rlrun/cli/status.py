@@ -62,7 +62,8 @@ def as_data(found: RunReport) -> dict[str, Any]:
 
 def facts(one: RunSummary, curve: str, *, now: float) -> list[tuple[str, str]]:
     """Return the labels and values at the top."""
-    where = f", pid {one.pid} on {one.host}" if one.host else ""
+    what = "" if one.status == "running" else "being tidied by "
+    where = f", {what}pid {one.pid} on {one.host}" if one.host else ""
     saved = one.checkpoint_step
     return [
         ("run", one.name),

@@ -46,7 +46,8 @@ def stop(
 
 def running_run(root: Path) -> RunDir:
     """Return the most recently active run that a session holds; NothingToDoError if none is."""
-    held = [run for run in store.list_runs(root) if lock.find_holder(run) is not None]
+    holders = ((run, lock.find_holder(run)) for run in store.list_runs(root))
+    held = [run for run, holder in holders if holder is not None and holder.is_session]
     if not held:
         raise NothingToDoError(
             f"no run in {runs_folder(root)} is running; 'rlrun list' shows what there is"

@@ -6,7 +6,7 @@ becomes a StorageError that names the path and the way out.  Nothing here knows 
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -134,10 +134,11 @@ def _write(descriptor: int, path: Path, data: bytes | memoryview) -> None:
             )
 
 
-def _write_synced(path: Path, data: bytes | memoryview, flags: int) -> None:
+def _write_synced(path: Path, chunks: Iterable[bytes | memoryview], flags: int) -> None:
     descriptor = _open(path, os.O_WRONLY | os.O_CREAT | flags)
     try:
-        _write(descriptor, path, data)
+        for chunk in chunks:
+            _write(descriptor, path, chunk)
         _call("fsync", path, lambda: os.fsync(descriptor))
     finally:
         _call("close", path, lambda: os.close(descriptor))
@@ -145,13 +146,18 @@ def _write_synced(path: Path, data: bytes | memoryview, flags: int) -> None:
 
 def write_new(path: Path, data: bytes | memoryview) -> None:
     """Write and sync a file that must not be there yet; its folder is the caller's to sync."""
-    _write_synced(path, data, os.O_EXCL)
+    _write_synced(path, [data], os.O_EXCL)
+
+
+def write_new_from(path: Path, chunks: Iterable[bytes]) -> None:
+    """Like `write_new`, for what need not fit into memory."""
+    _write_synced(path, chunks, os.O_EXCL)
 
 
 def replace(path: Path, data: bytes) -> None:
     """Put a file in place whole, or leave what was there; durable when this returns."""
     temporary = path.with_name(f".{path.name}.tmp")
-    _write_synced(temporary, data, os.O_TRUNC)
+    _write_synced(temporary, [data], os.O_TRUNC)
     rename(temporary, path)
     sync_dir(path.parent)
 

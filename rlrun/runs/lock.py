@@ -21,6 +21,8 @@ from rlrun.runs.layout import RunDir
 
 HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
+TIDYING = 0
+"""Stands for the session's number while no session holds the run, but a command such as prune."""
 _PATIENCE_SECONDS = 0.2
 
 
@@ -31,7 +33,12 @@ class Owner:
     host: str
     pid: int
     boot_id: str
-    session: int
+    session: int  # 0: no session, but a command that tidies the run
+
+    @property
+    def is_session(self) -> bool:
+        """Whether it trains; a command that tidies is over soon and cannot be stopped."""
+        return self.session != TIDYING
 
 
 def this_process(session: int) -> Owner:
@@ -82,6 +89,11 @@ def heartbeat_age(run: RunDir, now: Callable[[], float] = time.time) -> float:
 
 def refuse(run: RunDir, owner: Owner) -> LockedError:
     """Return the error that names the owner and the way out."""
+    if not owner.is_session:
+        return LockedError(
+            f"run '{run.name}' is being tidied by pid {owner.pid} on {owner.host} ('rlrun prune'); "
+            "try again when that is over"
+        )
     return LockedError(
         f"run '{run.name}' is being written by pid {owner.pid} on {owner.host} (session "
         f"{owner.session}); stop it with 'rlrun stop {run.name}'"

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import uuid
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from rlrun import __version__
 from rlrun.errors import DamagedError, RunExistsError, RunNotFoundError
-from rlrun.runs import canonical, checkpoints, files, jsonl, rollout_journal
+from rlrun.runs import canonical, checkpoints, files, jsonl, lock, rollout_journal
 from rlrun.runs.layout import RunDir, check_name, runs_folder
 
 _UNFINISHED = re.compile(r"\..*\.([1-9][0-9]*)\.tmp")
@@ -58,7 +59,7 @@ def create_run(
         git_commit=_git_commit(),
         num_threads=num_threads or _usable_cpus(),
     )
-    _remove_leftovers(folder)
+    remove_dead_leftovers(folder)
     candidates = [run] if name else (_numbered(run, number) for number in count(1))
     for candidate in candidates:
         if not candidate.path.exists() and _write_run(candidate, identity, config_text):
@@ -78,12 +79,16 @@ def _usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what processes of this machine that died were still creating."""
-    for path in sorted(folder.glob(".*.tmp")):
-        match = _UNFINISHED.fullmatch(path.name)
-        if match and not _is_alive(int(match[1])):
-            files.remove_tree(path)
+def dead_leftovers(folder: Path) -> list[Path]:
+    """Return what processes of this machine that died were still creating in a folder."""
+    matches = ((_UNFINISHED.fullmatch(path.name), path) for path in sorted(folder.glob(".*.tmp")))
+    return [path for match, path in matches if match and not _is_alive(int(match[1]))]
+
+
+def remove_dead_leftovers(folder: Path) -> None:
+    """Remove what processes of this machine that died were still creating in a folder."""
+    for path in dead_leftovers(folder):
+        files.remove_tree(path)
 
 
 def _is_alive(pid: int) -> bool:
@@ -154,9 +159,18 @@ def list_runs(root: Path) -> list[RunDir]:
 
 
 def last_active(run: RunDir) -> float:
-    """Return when something was last written to a run, in seconds since the epoch."""
-    candidates = (run.lock, run.journal, run.train_log, run.sessions, run.identity, run.path)
-    return max((path.stat().st_mtime for path in candidates if path.exists()), default=0.0)
+    """Return when a session last wrote to a run, in seconds since the epoch.
+
+    What tidies or pins changes the folder alone, which counts only where there is nothing else.
+    """
+    records = (run.journal, run.train_log, run.sessions, run.identity)
+    owner = lock.read_owner(run)
+    candidates = (*records, run.lock) if owner is None or owner.is_session else records
+    return max(_times(candidates), default=max(_times([run.path]), default=0.0))
+
+
+def _times(paths: Iterable[Path]) -> list[float]:
+    return [path.stat().st_mtime for path in paths if path.exists()]
 
 
 def is_untouched(run: RunDir) -> bool:

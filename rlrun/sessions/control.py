@@ -28,6 +28,8 @@ def request_stop(run: RunDir, *, at_once: bool, kill: Kill = os.kill) -> Owner:
         raise NothingToDoError(
             f"nobody is working on run '{run.name}'; continue it with 'rlrun resume {run.name}'"
         )
+    if not holder.is_session:
+        raise lock.refuse(run, holder)
     _require_same_machine(run, holder)
     # Two equal signals may arrive as one, so the second is another.
     for number in (signal.SIGINT, signal.SIGTERM) if at_once else (signal.SIGINT,):

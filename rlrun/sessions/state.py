@@ -49,7 +49,7 @@ class RunSummary:
     checkpoint_step: int | None  # the newest folder, valid or not
     last_active: float  # seconds since the epoch
     num_sessions: int
-    host: str | None = None  # of the session that holds the run
+    host: str | None = None  # of the session, or of the command that tidies, that holds the run
     pid: int | None = None
     problem: str | None = None  # why it is damaged
 
@@ -57,11 +57,12 @@ class RunSummary:
 def status(*, holder: Owner | None, lock_owner: Owner | None, last: Session | None) -> Status:
     """Return the status of a run.
 
-    `holder` is alive and has the lock; `lock_owner` is whom the lock file names, dead or alive;
-    `last` is the newest session that counts.  A session that ends removes its lock file, so a dead
-    owner that the ledger does not know was killed before it could write that it opened the run.
+    `holder` is alive and has the lock; it may be a command that only tidies.  `lock_owner` is whom
+    the lock file names, dead or alive; `last` is the newest session that counts.  A session that
+    ends removes its lock file, so a dead owner that the ledger does not know was killed before it
+    could write that it opened the run.
     """
-    if holder is not None:
+    if holder is not None and holder.is_session:
         return "running"
     last_known = 0 if last is None else last.opening.session
     if lock_owner is not None and lock_owner.session > last_known:

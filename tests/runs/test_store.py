@@ -9,7 +9,7 @@ from support.calls import recorded
 
 from rlrun import __version__
 from rlrun.errors import DamagedError, RunExistsError, RunNotFoundError, UsageError
-from rlrun.runs import files, store
+from rlrun.runs import files, lock, pins, store
 from rlrun.runs.layout import RunDir
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -182,6 +182,17 @@ def test_without_a_name_the_most_recently_active_run_is_meant(tmp_path: Path) ->
         assert store.find_run(tmp_path, None) == second
         path.unlink()
         age(second, last_active=1000.0)
+
+
+def test_tidying_and_pinning_are_no_activity(tmp_path: Path) -> None:
+    first, second = create(tmp_path, "a"), create(tmp_path, "b")
+    age(first, last_active=2000.0)
+    age(second, last_active=1000.0)
+    held = lock.Lock(second, lambda: lock.TIDYING, heartbeat_seconds=None)
+    assert store.find_run(tmp_path, None) == first
+    held.release()
+    pins.write_pin(second, 3)
+    assert store.find_run(tmp_path, None) == first
 
 
 def test_runs_that_were_active_together_are_told_apart_by_name(tmp_path: Path) -> None:

@@ -102,3 +102,13 @@ def test_waiting_in_vain_says_what_else_can_be_done(held: Any) -> None:
             clock=lambda: next(times),
             sleep=lambda seconds: None,
         )
+
+
+def test_a_command_that_tidies_is_not_stopped(make_run: Make) -> None:
+    maker = make_run("a")
+    held = maker.is_held_here(0)
+    kill = Kills()
+    with pytest.raises(LockedError, match="is being tidied by pid .*try again"):
+        request_stop(maker.run, at_once=True, kill=kill)
+    held.release()
+    assert kill.sent == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import Outcome, Session, SessionEnd, SessionOpening, SessionStart
-from rlrun.runs.lock import Owner
+from rlrun.runs.lock import TIDYING, Owner
 from rlrun.runs.store import list_runs
 from rlrun.sessions.state import Status, last_that_counts, status, summarise
 
@@ -184,3 +184,11 @@ def test_a_run_directory_alone_is_enough(make_run: Make, tmp_path: Path) -> None
     maker.ends(step=10, outcome="finished")
     copy = maker.run.path.rename(tmp_path / "elsewhere")
     assert summarise(RunDir(copy)).status == "finished"
+
+
+@given(st.none() | sessions)
+def test_a_command_that_tidies_a_run_changes_nothing_about_its_status(last: Session | None) -> None:
+    alone = status(holder=None, lock_owner=None, last=last)
+    tidier = owner(TIDYING)
+    assert status(holder=tidier, lock_owner=tidier, last=last) == alone
+    assert status(holder=None, lock_owner=tidier, last=last) == alone

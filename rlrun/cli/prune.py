@@ -1,0 +1,154 @@
+"""`rlrun prune`: remove the checkpoints that no rule keeps."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlrun.cli import options, sentences, show, text
+from rlrun.cli.options import JsonOption, RootOption, RunArgument
+from rlrun.config.load import load_config
+from rlrun.errors import EXIT_DONE, EXIT_STOPPED_NOW, UsageError
+from rlrun.runs import checkpoints, lock, store
+from rlrun.runs.layout import RunDir, find_root
+from rlrun.runs.retention import Fate, Pruner, Rules
+from rlrun.sessions import state
+
+LatestOption = Annotated[
+    int | None,
+    typer.Option(
+        "--keep-latest",
+        metavar="N",
+        min=1,
+        help="The newest N stay; saving.keep_latest if not given.",
+        show_default=False,
+    ),
+]
+EveryOption = Annotated[
+    int | None,
+    typer.Option(
+        "--keep-every",
+        metavar="N",
+        min=1,
+        help="Those of steps divisible by N stay; saving.keep_every if not given.",
+        show_default=False,
+    ),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")
+]
+
+_HEADER = ("CHECKPOINT", "FATE", "SIZE", "WHY")
+
+
+def prune(
+    name: RunArgument = None,
+    keep_latest: LatestOption = None,
+    keep_every: EveryOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    root: RootOption = None,
+) -> int:
+    """Remove the checkpoints of a run that no rule keeps.
+
+    The newest stays in any case, and so do pinned ones, those in use, those that do not verify, and
+    other tools'.  Nothing goes before as many newer ones as are to stay were read in full.
+
+    Exit codes: 0 also if there was nothing to remove, 2 without any rule, 5 while a session holds
+    the run.
+    """
+    run = store.find_run(find_root(root), name)
+    options.require_ours(run)
+    rules = rules_of(run, keep_latest, keep_every)
+    pruner = Pruner(run, store.read_identity(run).id)
+    try:
+        fates = pruner.survey(rules) if dry_run else carry_out(run, pruner, rules)
+    except KeyboardInterrupt:
+        show.talk(f"stopped; the next 'rlrun prune {run.name}' or session finishes what was begun")
+        return EXIT_STOPPED_NOW
+    if as_json:
+        show.json_result(as_data(run, rules, fates, is_dry_run=dry_run))
+        return EXIT_DONE
+    if fates:
+        show.table(_HEADER, [row(fate, is_dry_run=dry_run) for fate in fates])
+    show.out(summary(run, fates, is_dry_run=dry_run))
+    show.hints(next_commands(run, root, would_remove=dry_run and freed_bytes(fates) > 0))
+    return EXIT_DONE
+
+
+def as_data(
+    run: RunDir, rules: Rules, fates: Sequence[Fate], *, is_dry_run: bool
+) -> dict[str, object]:
+    """Return what `--json` prints."""
+    return {
+        "run": run.name,
+        "rules": asdict(rules),
+        "is_dry_run": is_dry_run,
+        "freed_bytes": freed_bytes(fates),
+        "checkpoints": [asdict(fate) for fate in fates],
+    }
+
+
+def freed_bytes(fates: Sequence[Fate]) -> int:
+    """Return the bytes of what goes."""
+    return sum(fate.num_bytes for fate in fates if fate.goes)
+
+
+def rules_of(run: RunDir, keep_latest: int | None, keep_every: int | None) -> Rules:
+    """Return the rules of the command line, each by itself before that of the run's configuration.
+
+    Raises UsageError if there is none.
+    """
+    saving = load_config(str(run.config), ()).config.saving
+    rules = Rules(keep_latest or saving.keep_latest, keep_every or saving.keep_every)
+    if not rules:
+        raise UsageError(
+            f"nothing says which checkpoints of run '{run.name}' stay; give --keep-latest N or "
+            "--keep-every N (a session prunes by itself after 'rlrun resume "
+            f"{run.name} --set saving.keep_latest=N')"
+        )
+    return rules
+
+
+def carry_out(run: RunDir, pruner: Pruner, rules: Rules) -> list[Fate]:
+    """Prune a run that nobody holds, with what killed processes left; raises LockedError else.
+
+    Whatever ends it in between leaves whole checkpoints, and what the next prune removes.
+    """
+    held = lock.Lock(run, lambda: lock.TIDYING)
+    try:
+        checkpoints.remove_leftovers(run)
+        newest, _ = checkpoints.newest_valid(run, run_id=pruner.run_id, with_hashes=True)
+        checkpoints.repair_link(run, newest.step if newest else None)
+        if newest is not None:
+            pruner.note(newest)
+        return pruner.prune(rules)
+    finally:
+        held.release()
+
+
+def row(fate: Fate, *, is_dry_run: bool) -> tuple[str, ...]:
+    """Return the cells of a checkpoint."""
+    removed = "would go" if is_dry_run else "removed"
+    word = removed if fate.goes else "stays"
+    return (f"step {fate.step}", word, text.size(fate.num_bytes), fate.reason)
+
+
+def summary(run: RunDir, fates: Sequence[Fate], *, is_dry_run: bool) -> str:
+    """Return what was freed, or would be, as one line."""
+    going = [fate for fate in fates if fate.goes]
+    if not going:
+        return f"run '{run.name}': nothing to remove of {text.count(len(fates), 'checkpoint')}"
+    verb, freed = ("would remove", "would free") if is_dry_run else ("removed", "freed")
+    size = text.size(freed_bytes(fates))
+    of_all = text.count(len(fates), "checkpoint")
+    return f"run '{run.name}': {verb} {len(going)} of {of_all}, {freed} {size}"
+
+
+def next_commands(run: RunDir, root: Path | None, *, would_remove: bool) -> list[str]:
+    """Return the commands that are likely to come next."""
+    if would_remove:
+        return sentences.commands_with_root([f"prune {run.name}"], root)
+    return sentences.next_commands(run, state.summarise(run).status, root)[:1]
