@@ -108,7 +108,7 @@ def test_a_command_that_tidies_is_not_stopped(make_run: Make) -> None:
     maker = make_run("a")
     held = maker.is_held_here(0)
     kill = Kills()
-    with pytest.raises(LockedError, match="is being tidied by pid .*try again"):
+    with pytest.raises(LockedError, match=r"is being tidied by pid .*try again"):
         request_stop(maker.run, at_once=True, kill=kill)
     held.release()
     assert kill.sent == []
