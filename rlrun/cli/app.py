@@ -22,6 +22,7 @@ from rlrun.cli import (
     status,
     stop,
     train,
+    verify,
 )
 from rlrun.errors import EXIT_CODES, RlrunError, StorageError, UsageError
 
@@ -46,6 +47,7 @@ app.command("logs")(logs.logs)
 app.command("stop")(stop.stop)
 app.command("prune")(prune.prune)
 app.command("pin")(pin.pin)
+app.command("verify")(verify.verify)
 app.add_typer(config.app, name="config", no_args_is_help=False)
 
 

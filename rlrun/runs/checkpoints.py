@@ -188,19 +188,24 @@ def repair_link(run: RunDir, step: int | None) -> None:
         files.replace_link(link, f"step_{step}")
 
 
+def leftovers(run: RunDir) -> list[Path]:
+    """Return what a dead session was still writing or removing, unless a living one is at it."""
+    folders = (run.path, run.training_state, *sorted(run.logs.glob("abandoned/*")))
+    return [path for folder in folders for path in sorted(folder.glob(".*.tmp"))]
+
+
 def remove_leftovers(run: RunDir) -> None:
     """Remove what a dead session was still writing or removing; only the holder of the lock may.
 
     A step that was pinned while it was being taken away is put back.
     """
-    for folder in (run.path, run.training_state, *sorted(run.logs.glob("abandoned/*"))):
-        for path in sorted(folder.glob(".*.tmp")):
-            if _put_back(run, path):
-                continue
-            if path.is_dir() and not path.is_symlink():
-                files.remove_tree(path)
-            else:
-                files.unlink(path)
+    for path in leftovers(run):
+        if _put_back(run, path):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            files.remove_tree(path)
+        else:
+            files.unlink(path)
 
 
 def _put_back(run: RunDir, path: Path) -> bool:

@@ -1,0 +1,88 @@
+"""`rlrun verify`."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support import journal
+
+from rlrun.runs import jsonl
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def whole(make_run: Run) -> Any:
+    """The run 'a' with the steps 1 and 2, and all that belongs to them."""
+    maker = make_run("a")
+    maker.opens(1)
+    maker.starts(1)
+    for step in (1, 2):
+        records = (journal.group(step), journal.batch(step))
+        with maker.run.journal.open("ab") as file:
+            file.writelines(jsonl.encode(one.to_record(), checked=True) for one in records)
+        maker.saves(step)
+    maker.steps(1, 2)
+    maker.run.ratios.write_bytes(maker.run.train_log.read_bytes())
+    maker.ends(1, step=2, outcome="stopped")
+    return maker
+
+
+def test_a_whole_run_says_what_was_read(rlrun: Run, whole: Any) -> None:
+    said = rlrun("verify", "a")
+    assert said.code == 0
+    rows = [line.split() for line in said.out.splitlines()]
+    assert ["step", "2", "valid", "2"] in [row[:4] for row in rows]
+    assert said.out.endswith("run 'a' is whole: 2 checkpoints, 11 records\n")
+    assert said.err.startswith("reading run 'a' (")
+    assert said.err.endswith("next: rlrun resume a\n")
+
+
+def test_a_note_is_told_and_is_no_damage(rlrun: Run, whole: Any) -> None:
+    whole.run.unfinished_step(3).mkdir()
+    said = rlrun("verify", "a")
+    assert said.code == 0
+    assert (
+        "note: training_state/.step_3.tmp: a killed session left it; the next session mends it"
+        in said.out
+    )
+    assert "11 records, 1 note" in said.out
+
+
+def test_damage_is_code_6_with_every_finding_and_the_way_on(rlrun: Run, whole: Any) -> None:
+    (whole.run.step(2) / "model" / "weights").write_bytes(b"54321")
+    whole.run.ratios.unlink()
+    said = rlrun("verify", "a")
+    assert said.code == 6
+    damage = [line for line in said.out.splitlines() if line.startswith("damage: ")]
+    assert [line.split(": ")[1] for line in damage] == [
+        "training_state/step_2",
+        "logs/ratios.jsonl",
+    ]
+    assert "model/weights does not match its SHA-256; it is never used; restore it" in damage[0]
+    assert said.err.endswith(
+        "error: run 'a' is damaged in logs/ratios.jsonl, training_state/step_2; 'rlrun resume a' "
+        "would go on from step 1, the newest that verifies\n"
+    )
+
+
+def test_without_a_good_checkpoint_no_way_on_is_promised(rlrun: Run, whole: Any) -> None:
+    for step in (1, 2):
+        (whole.run.step(step) / "model" / "weights").write_bytes(b"54321")
+    assert "no checkpoint verifies" in rlrun("verify", "a").err
+
+
+def test_json_has_everything_also_when_there_is_damage(rlrun: Run, whole: Any) -> None:
+    (whole.run.step(2) / "model" / "weights").write_bytes(b"54321")
+    said = rlrun("verify", "a", "--json")
+    data = json.loads(said.out)
+    assert (said.code, data["is_whole"]) == (6, False)
+    assert [one["verdict"] for one in data["checkpoints"]] == ["valid", "invalid"]
+    assert data["findings"][0]["path"] == "training_state/step_2"
+    assert json.loads(said.err)["exit_code"] == 6
+
+
+def test_another_tool_s_run_cannot_be_verified(rlrun: Run, make_foreign_run: Run) -> None:
+    make_foreign_run("old")
+    assert rlrun("verify", "old").code == 4
