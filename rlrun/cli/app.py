@@ -12,6 +12,7 @@ import typer
 from rlrun import __version__
 from rlrun.cli import (
     config,
+    doctor,
     list_runs,
     logs,
     pin,
@@ -48,6 +49,7 @@ app.command("stop")(stop.stop)
 app.command("prune")(prune.prune)
 app.command("pin")(pin.pin)
 app.command("verify")(verify.verify)
+app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config", no_args_is_help=False)
 
 

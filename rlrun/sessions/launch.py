@@ -25,12 +25,16 @@ def require_train_extra(packages: Sequence[str] = TRAIN_PACKAGES) -> None:
     if missing:
         raise MissingExtraError(
             f"training needs {', '.join(missing)}, which {sys.executable} does not have; install "
-            f"the extra with: {sys.executable} -m pip install {shlex.quote(_extra('train'))}"
+            f"the extra with: {install_command('train')}"
         )
 
 
-def _extra(name: str) -> str:
-    """Return what pip installs to add an extra to this rlrun: a checkout is its own source."""
+def install_command(extra: str) -> str:
+    """Return the command that adds an extra to this rlrun: a checkout is its own source."""
+    return f"{sys.executable} -m pip install {shlex.quote(_source(extra))}"
+
+
+def _source(name: str) -> str:
     checkout = Path(rlrun.__file__).parents[1]
     source = str(checkout) if (checkout / "pyproject.toml").is_file() else "rlrun"
     return f"{source}[{name}]"

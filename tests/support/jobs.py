@@ -79,6 +79,18 @@ def create(root: Path, name: str, model: Path, job: Job) -> None:
     os._exit(0)
 
 
+def command(job: Job, *arguments: str) -> None:
+    """Run a command line in this process, dying where the job says."""
+    from rlrun.cli.app import run
+
+    _prepare(job)
+    with files.watched(_watcher(job)):
+        code = run(arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def _watcher(job: Job) -> Callable[[str, Path], None]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     trace = None if job.trace is None else os.open(job.trace, flags)

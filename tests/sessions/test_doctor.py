@@ -1,0 +1,194 @@
+"""What the doctor says of a machine, each thing outside rlrun being put in its place."""
+
+import errno
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rlrun.runs import checkpoints
+from rlrun.sessions import doctor
+from rlrun.sessions.doctor import Check, Surroundings
+
+Make = Callable[..., Any]
+
+
+def answers(out: str = "", *, code: int = 0, err: str = "") -> Callable[..., Any]:
+    return lambda *_, **__: subprocess.CompletedProcess([], code, out, err)
+
+
+def fails(error: Exception) -> Callable[..., Any]:
+    def run(*_: object, **__: object) -> None:
+        raise error
+
+    return run
+
+
+def around(**changes: Any) -> Surroundings:
+    """A machine without a GPU that has every package."""
+    whole: dict[str, Any] = {
+        "environ": {}, "run": answers(), "find": lambda _: object(), "which": lambda _: None
+    }  # fmt: skip
+    return Surroundings(**{**whole, **changes})
+
+
+def examined(root: Path, source: str | None = None, **changes: Any) -> dict[str, Check]:
+    return {check.what: check for check in doctor.examine(root, source, around(**changes))}
+
+
+def problems(checks: dict[str, Check]) -> list[str]:
+    return [check.what for check in checks.values() if check.level == "problem"]
+
+
+def test_a_sound_machine_has_no_problem_and_nothing_is_left_on_it(root: Path) -> None:
+    checks = examined(root)
+    assert problems(checks) == []
+    assert "1 MB written and synced in" in checks["root"].said
+    assert list(root.iterdir()) == []
+
+
+def test_a_root_that_is_not_there_is_judged_by_the_folder_above_and_not_made(root: Path) -> None:
+    checks = examined(root / "deep" / "runs")
+    assert checks["root"].level == "ok"
+    assert f"(not there yet; {root} is)" in checks["root"].said
+    assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EROFS, "Read-only file system"), "the file system is read-only"),
+        (OSError(errno.ENOSPC, "No space left on device"), "free some space"),
+    ],
+)
+def test_what_the_disk_refuses_is_said_with_the_way_out(
+    error: OSError, said: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "write", fails(error))
+    check = examined(root)["root"]
+    assert (check.level, check.exit_code) == ("problem", 9)
+    assert said in check.said
+    assert list(root.iterdir()) == []
+
+
+def test_a_file_system_without_locks_is_a_problem(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor.fcntl, "flock", fails(OSError(95, "Operation not supported")))
+    assert "files cannot be locked there" in examined(root)["root"].said
+    monkeypatch.setattr(doctor.fcntl, "flock", lambda *_: None)
+    check = examined(root)["root"]
+    assert (check.level, check.exit_code) == ("problem", 9)
+    assert "two processes can lock the same file there" in check.said
+
+
+def test_a_slow_disk_is_a_note(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter([0.0, 2.5])
+    monkeypatch.setattr(doctor.time, "monotonic", lambda: next(ticks))
+    check = doctor._root(root, root)
+    assert check.level == "note"
+    assert "in 2500 ms" in check.said
+
+
+@pytest.mark.parametrize(("free", "level"), [(4, "problem"), (20, "note"), (1000, "ok")])
+def test_space_is_measured_in_checkpoints_of_the_newest_run(
+    free: int, level: str, root: Path, make_run: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = make_run("a")
+    maker.saves(1)
+    size = checkpoints.num_bytes(maker.run.step(1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free * size // 5))
+    check = examined(root)["space"]
+    assert check.level == level
+    assert f"fits {int(free / 5 / 1.05):,} times" in check.said
+    assert "of run 'a'," in check.said
+
+
+def test_a_size_that_nobody_can_know_is_not_guessed(root: Path) -> None:
+    assert "is not known: --config with a recipe tells it" in examined(root)["space"].said
+
+
+def test_a_recipe_is_read_and_space_is_judged_by_it(root: Path) -> None:
+    checks = examined(root, "tiny")
+    assert checks["recipe"].level == "ok"
+    assert "a checkpoint (of tiny, about" in checks["space"].said
+
+
+def test_a_recipe_that_is_wrong_is_a_problem_of_its_own_code(root: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("train:\n  max_steps: many\n")
+    check = examined(root, str(recipe))["recipe"]
+    assert (check.level, check.exit_code) == ("problem", 3)
+
+
+def test_missing_packages_are_named_with_the_command_that_installs_them(root: Path) -> None:
+    checks = examined(root, find=lambda name: None if name in ("torch", "boto3") else object())
+    assert problems(checks) == ["extra train"]
+    assert checks["extra train"].exit_code == 11
+    assert "torch not installed; " in checks["extra train"].said
+    assert "[train]" in checks["extra train"].said
+    assert checks["extra s3"].level == "note"
+    assert checks["extra hub"].level == "ok"
+
+
+def test_gpus_are_listed_by_their_driver(root: Path) -> None:
+    out = "GPU 0: NVIDIA H200 (UUID: GPU-1)\nGPU 1: NVIDIA H200 (UUID: GPU-2)\n"
+    check = examined(root, which=lambda _: "/bin/nvidia-smi", run=answers(out))["device"]
+    assert (check.level, check.said) == ("ok", "GPU 0: NVIDIA H200, GPU 1: NVIDIA H200")
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        answers(code=9),
+        answers(""),
+        fails(subprocess.TimeoutExpired("nvidia-smi", 20)),
+        fails(OSError(8, "Exec format error")),
+    ],
+)
+def test_a_driver_that_does_not_answer_is_a_note(run: Callable[..., Any], root: Path) -> None:
+    check = examined(root, which=lambda _: "/bin/nvidia-smi", run=run)["device"]
+    assert check.level == "note"
+    assert "check the driver" in check.said
+
+
+@pytest.mark.parametrize(
+    ("run", "level", "said"),
+    [
+        (answers("log\n0.12.1\n"), "ok", "/py has vllm 0.12.1"),
+        (answers(code=1, err="Trace\nNo module named 'vllm'\n"), "problem", "(No module named"),
+        (fails(FileNotFoundError(2, "No such file")), "problem", "cannot be started"),
+        (fails(subprocess.TimeoutExpired("/py", 180)), "note", "within 180 s"),
+    ],
+)
+def test_the_interpreter_of_vllm_is_asked(
+    run: Callable[..., Any], level: str, said: str, root: Path
+) -> None:
+    check = examined(root, environ={"RLRUN_VLLM_PYTHON": "/py"}, run=run)["RLRUN_VLLM_PYTHON"]
+    assert check.level == level
+    assert said in check.said
+
+
+def test_what_killed_processes_left_is_noted(
+    root: Path, make_run: Make, make_foreign_run: Make
+) -> None:
+    make_run("a").was_held_by_the_dead(1)
+    make_foreign_run("old")
+    (root / "training_runs" / ".b.999999999.tmp").mkdir()
+    checks = examined(root)
+    assert problems(checks) == []
+    assert checks["locks"].said.startswith("a: the owner of the lock is gone")
+    assert checks["foreign runs"].said.startswith("old: another tool's")
+    assert checks["leftovers"].said.startswith(".b.999999999.tmp; ")
+    assert checks["runs"].said.startswith("1 in ")
+
+
+def test_a_lock_that_is_held_is_not_stale(root: Path, make_run: Make) -> None:
+    held = make_run("a").is_held_here()
+    assert "locks" not in examined(root)
+    held.release()
