@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rlrun.cli import options, sentences, show, text
+from rlrun.cli.config import aligned
 from rlrun.cli.options import JsonOption, RootOption, RunArgument
 from rlrun.config.load import load_config
 from rlrun.errors import EXIT_DONE, EXIT_STOPPED_NOW, UsageError
@@ -40,8 +41,6 @@ DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")
 ]
 
-_HEADER = ("CHECKPOINT", "FATE", "SIZE", "WHY")
-
 
 def prune(
     name: RunArgument = None,
@@ -71,10 +70,11 @@ def prune(
     if as_json:
         show.json_result(as_data(run, rules, fates, is_dry_run=dry_run))
         return EXIT_DONE
-    if fates:
-        show.table(_HEADER, [row(fate, is_dry_run=dry_run) for fate in fates])
+    for line in aligned([row(fate, is_dry_run=dry_run) for fate in fates]):
+        show.out(line)
     show.out(summary(run, fates, is_dry_run=dry_run))
-    show.hints(next_commands(run, root, would_remove=dry_run and freed_bytes(fates) > 0))
+    given = Rules(keep_latest, keep_every) if dry_run and freed_bytes(fates) else None
+    show.hints(next_commands(run, root, given))
     return EXIT_DONE
 
 
@@ -147,8 +147,10 @@ def summary(run: RunDir, fates: Sequence[Fate], *, is_dry_run: bool) -> str:
     return f"run '{run.name}': {verb} {len(going)} of {of_all}, {freed} {size}"
 
 
-def next_commands(run: RunDir, root: Path | None, *, would_remove: bool) -> list[str]:
-    """Return the commands that are likely to come next."""
-    if would_remove:
-        return sentences.commands_with_root([f"prune {run.name}"], root)
-    return sentences.next_commands(run, state.summarise(run).status, root)[:1]
+def next_commands(run: RunDir, root: Path | None, dry: Rules | None) -> list[str]:
+    """Return the commands that come next; `dry` is what the command line of a dry run gave."""
+    if dry is None:
+        return sentences.next_commands(run, state.summarise(run).status, root)[:1]
+    options = (("--keep-latest", dry.keep_latest), ("--keep-every", dry.keep_every))
+    words = [f" {name} {value}" for name, value in options if value is not None]
+    return sentences.commands_with_root([f"prune {run.name}{''.join(words)}"], root)

@@ -114,7 +114,7 @@ class _Journal:
         if expected <= before:
             span = f"step {before}" if expected == before else f"steps {expected} to {before}"
             self.reader.damage(
-                path, f"the batches of {span} are missing before it", "restore logs/ from a copy"
+                path, f"the batches of {span} are missing", "restore logs/ from a copy"
             )
 
 

@@ -184,7 +184,7 @@ class Pruner:
         if why is None:
             return Fate(step.step, False, f"does not verify ({step.problem}); left alone", size)
         if not why:
-            return Fate(step.step, True, str(rules), size)
+            return Fate(step.step, True, f"not kept by {rules}", size)
         return Fate(step.step, False, ", ".join(why), size)
 
     def _carry_out(self, fate: Fate, rules: Rules) -> Fate:

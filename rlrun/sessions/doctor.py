@@ -18,7 +18,7 @@ from typing import Literal
 
 from rlrun import __version__
 from rlrun.config.load import LoadedConfig, load_config
-from rlrun.errors import ConfigError, MissingExtraError, RlrunError, StorageError
+from rlrun.errors import ConfigError, DamagedError, MissingExtraError, RlrunError, StorageError
 from rlrun.runs import checkpoints, files, lock, store
 from rlrun.runs.layout import runs_folder
 from rlrun.sessions import footprint, launch, preflight
@@ -226,10 +226,15 @@ def _space(root: Path, folder: Path, loaded: LoadedConfig | None) -> Check:
 
 def _last_size(root: Path) -> tuple[int | None, str]:
     """Return the size of the most recently active run's newest checkpoint, and whose it is."""
-    for run in sorted(store.list_runs(root), key=store.last_active, reverse=True):
-        steps = checkpoints.list_steps(run)
-        if steps:
-            return checkpoints.num_bytes(run.step(steps[-1])), f"of run '{run.name}',"
+    runs = [run for run in store.list_runs(root) if run.identity.is_file()]
+    for run in sorted(runs, key=store.last_active, reverse=True):
+        try:
+            run_id = store.read_identity(run).id
+        except DamagedError:  # 'rlrun verify' is for that
+            continue
+        newest, _ = checkpoints.newest_valid(run, run_id=run_id, with_hashes=False)
+        if newest is not None:
+            return checkpoints.num_bytes(newest.path), f"of run '{run.name}',"
     return None, ""
 
 

@@ -101,6 +101,7 @@ def test_space_is_measured_in_checkpoints_of_the_newest_run(
 ) -> None:
     maker = make_run("a")
     maker.saves(1)
+    maker.run.step(9).mkdir()  # another tool's, and no measure
     size = checkpoints.num_bytes(maker.run.step(1))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free * size // 5))
     check = examined(root)["space"]
@@ -109,7 +110,8 @@ def test_space_is_measured_in_checkpoints_of_the_newest_run(
     assert "of run 'a'," in check.said
 
 
-def test_a_size_that_nobody_can_know_is_not_guessed(root: Path) -> None:
+def test_a_size_that_nobody_can_know_is_not_guessed(root: Path, make_run: Make) -> None:
+    make_run("a").run.identity.write_text("{}")
     assert "is not known: --config with a recipe tells it" in examined(root)["space"].said
 
 
