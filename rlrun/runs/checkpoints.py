@@ -6,12 +6,11 @@ A step exists if and only if its folder verifies; `step_latest` is only a hint.
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from rlrun.errors import DamagedError, RunNotFoundError, StorageError, UsageError
-from rlrun.runs import canonical, files, manifest
+from rlrun.runs import canonical, files, manifest, quarantine
 from rlrun.runs.layout import STEP_PATTERN, RunDir
 from rlrun.runs.manifest import Manifest, NotAStepError
 
@@ -132,15 +131,15 @@ def publish(
     files.write_new(unfinished / manifest.FILE_NAME, canonical.pretty(body).encode())
     for folder in [*folders, unfinished]:
         files.sync_dir(folder)
-    if _make_way(run, step, run_id=info["run_id"]):
+    if _make_way(run, step, run_id=info["run_id"], session=info["session"]):
         files.rename(unfinished, run.step(step))
         files.sync_dir(run.training_state)
     else:
         files.remove_tree(unfinished)
-    repair_link(run, step)
+    repair_link(run, step, session=info["session"])
 
 
-def _make_way(run: RunDir, step: int, *, run_id: str) -> bool:
+def _make_way(run: RunDir, step: int, *, run_id: str, session: int) -> bool:
     """Move an invalid folder out of the way; return False if a valid one is there."""
     if not run.step(step).exists():
         return True
@@ -152,17 +151,11 @@ def _make_way(run: RunDir, step: int, *, run_id: str) -> bool:
             f"{found.path} was written by another tool and stands in the way of a checkpoint; "
             f"move it elsewhere, then 'rlrun resume {run.name}' goes on"
         )
-    _set_aside(run, run.step(step))
+    quarantine.set_aside(run, found.path, found.problem or "", session=session)
     return True
 
 
-def _set_aside(run: RunDir, path: Path) -> None:
-    files.ensure_dir(run.invalid_steps)
-    names = (run.invalid_steps / f"{path.name}.{number}" for number in count())
-    files.rename(path, next(name for name in names if not name.exists()))
-
-
-def repair_link(run: RunDir, step: int | None) -> None:
+def repair_link(run: RunDir, step: int | None, *, session: int) -> None:
     """Point `step_latest` at `step`, or remove it, unless it is right already."""
     link = run.latest_link
     if step is None:
@@ -170,8 +163,7 @@ def repair_link(run: RunDir, step: int | None) -> None:
             files.unlink(link)
         return
     if link.exists() and not link.is_symlink():
-        # a copy made without links; it holds nothing that its step does not hold
-        _set_aside(run, link)
+        quarantine.set_aside(run, link, "a copy that was made without links", session=session)
     if not link.is_symlink() or str(link.readlink()) != f"step_{step}":
         files.replace_link(link, f"step_{step}")
 

@@ -76,14 +76,19 @@ class RunDir:
         return self.training_state / f".step_{step}.tmp"
 
     @property
-    def invalid_steps(self) -> Path:
-        """Where folders go that stood in the way of a checkpoint and did not verify."""
-        return self.training_state / ".invalid"
-
-    @property
     def latest_link(self) -> Path:
         """The hint to the newest checkpoint."""
         return self.training_state / "step_latest"
+
+    @property
+    def quarantine(self) -> Path:
+        """What did not verify, moved aside."""
+        return self.path / "quarantine"
+
+    @property
+    def quarantine_reasons(self) -> Path:
+        """Why each thing in the quarantine is there."""
+        return self.quarantine / "reasons.jsonl"
 
     @property
     def logs(self) -> Path:

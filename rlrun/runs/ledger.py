@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from rlrun.errors import DamagedError
-from rlrun.runs import files, jsonl
+from rlrun.runs import jsonl
 from rlrun.runs.layout import RunDir
 
 Outcome = Literal["finished", "steps_done", "stopped", "time_limit", "stopped_now", "failed"]
@@ -72,29 +72,17 @@ class Session:
 
 def append_opening(run: RunDir, opening: SessionOpening) -> None:
     """Record that a session holds the lock; durable when this returns."""
-    _append(run, {"event": "open", **asdict(opening)})
+    jsonl.append(run.sessions, {"event": "open", **asdict(opening)})
 
 
 def append_start(run: RunDir, start: SessionStart) -> None:
     """Record that a session is ready; durable when this returns."""
-    _append(run, {"event": "start", **asdict(start)})
+    jsonl.append(run.sessions, {"event": "start", **asdict(start)})
 
 
 def append_end(run: RunDir, end: SessionEnd) -> None:
     """Record how a session ended; durable when this returns."""
-    _append(run, {"event": "end", **asdict(end)})
-
-
-def _append(run: RunDir, record: Mapping[str, Any]) -> None:
-    if run.sessions.exists():
-        whole = jsonl.whole_size(run.sessions, checked=False)
-        if whole < run.sessions.stat().st_size:
-            files.truncate(run.sessions, whole)
-    appender = files.Appender(run.sessions)
-    try:
-        appender.append(jsonl.encode(record, checked=False), sync=True)
-    finally:
-        appender.close()
+    jsonl.append(run.sessions, {"event": "end", **asdict(end)})
 
 
 def read(run: RunDir) -> list[Session]:

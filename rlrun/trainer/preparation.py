@@ -44,7 +44,7 @@ def prepare(run: RunDir, request: SessionRequest, stopper: Stopper, number: int)
     identity = store.read_identity(run)
     orders = _take_orders(run, request)
     start = recovery.find_starting_point(run, run_id=identity.id, from_step=request.from_step)
-    recovery.tidy(run, start.step)
+    recovery.tidy(run, start, session=number)
     _check_replayable(run, orders, start)
     bench = build_workbench(
         orders.config,

@@ -13,7 +13,8 @@ from rlrun.sessions.launch import require_train_extra, start_worker
 
 SAY_WHO = """
 import os, sys
-print(os.getsid(0) == os.getpid(), sys.stdin.read() == "", sys.argv[2:], os.environ["COLOUR"], os.environ["GOMP_SPINCOUNT"])
+known = [os.environ[name] for name in ("COLOUR", "GOMP_SPINCOUNT")]
+print(os.getsid(0) == os.getpid(), sys.stdin.read() == "", sys.argv[2:], *known)
 print("oops", file=sys.stderr)
 """
 

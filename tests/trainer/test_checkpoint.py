@@ -35,7 +35,7 @@ def nudge(learner: Learner, seed: int) -> None:
 
 
 def copy_of(learner: Learner, step: int = 3) -> StateCopy:
-    info = {"run_id": RUN_ID, "step": step}
+    info = {"run_id": RUN_ID, "step": step, "session": 1}
     return checkpoint.copy_state(learner, saved_form.static_files(learner.policy), step, info)
 
 
@@ -44,7 +44,7 @@ def bytes_of(learner: Learner) -> dict[str, bytes]:
 
 
 def publish(run: RunDir, files: dict[str, bytes], step: int = 3) -> Step:
-    checkpoints.publish(run, step, files, {"run_id": RUN_ID, "step": step})
+    checkpoints.publish(run, step, files, {"run_id": RUN_ID, "step": step, "session": 1})
     return checkpoints.require(run, step, run_id=RUN_ID)
 
 
@@ -169,7 +169,7 @@ def disk(run: RunDir) -> Iterator[Disk]:
 
 
 def tiny_copy(step: int) -> StateCopy:
-    info = {"run_id": RUN_ID, "step": step}
+    info = {"run_id": RUN_ID, "step": step, "session": 1}
     return StateCopy(step, "w", {"w": torch.zeros(1)}, {}, {}, {}, info)
 
 

@@ -16,7 +16,9 @@ RUN_ID = "0123456789abcdef"
 
 
 def save(run: RunDir, step: int) -> None:
-    checkpoints.publish(run, step, {"weights": b"w"}, {"run_id": RUN_ID, "step": step})
+    checkpoints.publish(
+        run, step, {"weights": b"w"}, {"run_id": RUN_ID, "step": step, "session": 1}
+    )
 
 
 def damage(run: RunDir, step: int) -> None:
@@ -26,7 +28,9 @@ def damage(run: RunDir, step: int) -> None:
 def log(run: RunDir, steps: Iterable[int]) -> None:
     for path in (run.train_log, run.ratios):
         with path.open("ab") as file:
-            file.writelines(jsonl.encode({"step": step}, checked=False) for step in steps)
+            file.writelines(
+                jsonl.encode({"step": step, "session": 1}, checked=False) for step in steps
+            )
 
 
 def journal(run: RunDir, batches: Iterable[int], *, groups: Iterable[int] = ()) -> None:
@@ -107,9 +111,10 @@ def test_an_invalid_step_is_passed_over_with_a_note(run: RunDir) -> None:
     start = find(run)
     assert start.step == 2
     assert start.notes == (
-        "step 6 does not verify (weights does not match its SHA-256); it is left alone",
-        "step 4 does not verify (weights does not match its SHA-256); it is left alone",
-        "continuing from step 2",
+        "step 6 does not verify (weights does not match its SHA-256); it is in quarantine/, going "
+        "on from step 2 and replaying 0 journaled steps",
+        "step 4 does not verify (weights does not match its SHA-256); it is in quarantine/, going "
+        "on from step 2 and replaying 0 journaled steps",
     )
 
 
@@ -237,12 +242,12 @@ def test_tidying_removes_leftovers_and_mends_the_link(run: RunDir) -> None:
     run.unfinished_step(4).mkdir()
     run.latest_link.unlink()
     run.latest_link.symlink_to("step_4")
-    recovery.tidy(run, 2)
+    recovery.tidy(run, find(run), session=1)
     assert not run.unfinished_step(4).exists()
     assert str(run.latest_link.readlink()) == "step_2"
 
 
 def test_tidying_a_run_at_step_0_removes_a_link_to_nothing(run: RunDir) -> None:
     run.latest_link.symlink_to("step_4")
-    recovery.tidy(run, 0)
+    recovery.tidy(run, find(run), session=1)
     assert not run.latest_link.is_symlink()

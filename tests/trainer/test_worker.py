@@ -535,7 +535,7 @@ def test_an_invalid_newest_checkpoint_is_passed_over_noted_and_replaced(
     assert place.work() == 0
     assert place.start.from_step == 1
     assert place.start.notes[0].startswith("step 2 does not verify (optimizer.pt has 7 bytes")
-    assert (place.run.invalid_steps / "step_2.0" / "optimizer.pt").read_bytes() == b"rubbish"
+    assert (place.run.quarantine / "step_2.0" / "optimizer.pt").read_bytes() == b"rubbish"
     assert place.saved_steps == [1, 2, 3, 4]
     assert oracle.differences(straight(), oracle.digest(place.run.path)) == []
 
