@@ -76,9 +76,9 @@ def newest_valid(run: RunDir, *, run_id: str, with_hashes: bool) -> tuple[Step |
 def refuse_older(run: RunDir, step: int, newest: int) -> UsageError:
     """Return the error for going on from a step that is not the newest, with both ways out."""
     return UsageError(
-        f"step {step} of run '{run.name}' is not the newest: step {newest} is; continue with "
-        "'--from latest', or start a new run from it with "
-        f"'rlrun train --set model.initial_adapter={run.step(step) / 'model'}'"
+        f"step {step} of run '{run.name}' is not the newest: step {newest} is; add --rewind to go "
+        "back to it (what is behind it moves to abandoned/, nothing is deleted), or "
+        "--fork NEW_NAME to go on from it in another run"
     )
 
 

@@ -129,6 +129,16 @@ class RunDir:
         """What the worker process says."""
         return self.logs / "worker.log"
 
+    @property
+    def abandoned_root(self) -> Path:
+        """What was behind the steps that the run was rewound to, one folder a rewind."""
+        return self.path / "abandoned"
+
+    @property
+    def rewind(self) -> Path:
+        """The intent to rewind, while it is being done."""
+        return self.path / "rewind.json"
+
     def abandoned(self, session: int) -> Path:
         """What a session cut from the logs."""
         return self.logs / "abandoned" / f"session_{session}"

@@ -52,7 +52,7 @@ def find_starting_point(run: RunDir, *, run_id: str, from_step: int | None) -> S
     Raises RunNotFoundError, DamagedError or UsageError if `from_step` is not the newest valid step.
     """
     newest, passed = checkpoints.newest_valid(run, run_id=run_id, with_hashes=True)
-    if from_step is not None:
+    if from_step is not None and not (from_step == 0 and newest is None):
         wanted = checkpoints.require(run, from_step, run_id=run_id)
         if newest is not None and newest.step > wanted.step:
             raise checkpoints.refuse_older(run, wanted.step, newest.step)
@@ -77,22 +77,20 @@ def tidy(run: RunDir, start: StartingPoint, *, session: int) -> None:
     checkpoints.repair_link(run, start.step or None, session=session)
 
 
-def cut_logs(run: RunDir, session: int, step: int) -> None:
-    """Make the logs end at `step`; a replay writes the later records again."""
-    for name in ("train_log", "ratios"):
-        _cut_after(run, name, session, step)
+def cut_logs(run: RunDir, folder: Path, step: int) -> None:
+    """Make the logs end at `step`; their tails are kept in `folder` first."""
+    for path in (run.train_log, run.ratios):
+        _cut_after(path, folder, step)
 
 
-def _cut_after(run: RunDir, name: str, session: int, step: int) -> None:
-    """Cut a log behind the last record up to `step`, keeping the tail under `abandoned/` first."""
-    path = getattr(run, name)
+def _cut_after(path: Path, folder: Path, step: int) -> None:
+    """Cut a log behind the last record up to `step`; the tail is durable before that."""
     if not path.exists():
         return
     keep = _end_of(path, step)
     size = path.stat().st_size
     if keep == size:
         return
-    folder = run.abandoned(session)
     files.ensure_dir(folder)
     with path.open("rb") as file:
         file.seek(keep)

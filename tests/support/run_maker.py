@@ -9,6 +9,7 @@ from typing import Any
 from rlrun.runs import checkpoints, jsonl, ledger, lock, store
 from rlrun.runs.ledger import Outcome, SessionEnd, SessionOpening, SessionStart
 from rlrun.runs.lock import Owner
+from rlrun.runs.store import NewRun
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CONFIG = "train:\n  max_steps: 10\n"
@@ -18,7 +19,7 @@ class RunMaker:
     """Makes one run and what sessions leave in it."""
 
     def __init__(self, root: Path, name: str, config: str) -> None:
-        self.run = store.create_run(root, name=name, config_text=config, num_threads=1, now=NOW)
+        self.run = store.create_run(root, NewRun(config, 1), name=name, now=NOW)
         self.id = store.read_identity(self.run).id
 
     def opens(self, session: int = 1, *, pid: int = 4121, host: str = "gpu-2") -> None:
