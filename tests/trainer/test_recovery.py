@@ -28,9 +28,7 @@ def damage(run: RunDir, step: int) -> None:
 def log(run: RunDir, steps: Iterable[int]) -> None:
     for path in (run.train_log, run.ratios):
         with path.open("ab") as file:
-            file.writelines(
-                jsonl.encode({"step": step, "session": 1}, checked=False) for step in steps
-            )
+            file.writelines(jsonl.encode({"step": step}, checked=False) for step in steps)
 
 
 def journal(run: RunDir, batches: Iterable[int], *, groups: Iterable[int] = ()) -> None:
