@@ -185,12 +185,10 @@ class Appender:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        is_new = not path.exists()
         self._descriptor = _open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._size = self._durable_size = os.fstat(self._descriptor).st_size
         self._has_failed = False
-        if is_new:
-            sync_dir(path.parent)
+        sync_dir(path.parent)  # a file that is there may be of a process that died before it did
 
     def append(self, data: bytes, *, sync: bool) -> None:
         """Write one record; durable when this returns if `sync`."""

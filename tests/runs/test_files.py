@@ -62,7 +62,7 @@ PRIMITIVES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     ),
     "an old file that grows": (
         lambda d: append(d / "old"),
-        ["open old", "write old", "write old", "fsync old", "close old"],
+        ["open old", "fsync folder", "write old", "write old", "fsync old", "close old"],
     ),
 }  # fmt: skip
 
