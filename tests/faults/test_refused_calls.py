@@ -103,7 +103,7 @@ def scenarios(tmp_path_factory: pytest.TempPathFactory, micro_model: Path) -> An
 @pytest.mark.parametrize("part", range(NUM_PARTS))
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_session_that_is_refused_any_call_ends_in_order_and_loses_nothing(
-    name: str, part: int, scenarios: Any, tmp_path: Path, record_property: Any
+    name: str, part: int, scenarios: Any, tmp_path: Path, counted: Any
 ) -> None:
     scenario = scenarios(name)
     mine = scenario.cases[part::NUM_PARTS]
@@ -113,7 +113,7 @@ def test_a_session_that_is_refused_any_call_ends_in_order_and_loses_nothing(
         folder.mkdir()
         refuse_and_check(scenario, case, folder)
         shutil.rmtree(folder)
-    record_property("refusals", len(mine))
+    counted("refused calls in sessions", len(mine))
 
 
 def refuse_and_check(scenario: Scenario, case: Case, folder: Path) -> None:

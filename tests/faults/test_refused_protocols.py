@@ -4,10 +4,7 @@ The same refusals as of whole sessions, where they cost microseconds, so that ea
 call both once and from then on.
 """
 
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +15,6 @@ from support.refusals import KINDS, LOST, Refusal, Refusing
 from support.system_calls import SystemCall
 
 from rlrun.errors import StorageError
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder in memory where there is one."""
-    memory = Path("/dev/shm")
-    parent = memory if os.access(memory, os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=parent) as name:
-        yield Path(name)
 
 
 def tree_of(root: Path) -> dict[str, object]:
@@ -58,21 +46,21 @@ def unhindered(protocol: Protocol, root: Path) -> tuple[list[SystemCall], list[A
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_refused_protocol_shows_only_what_an_unhindered_one_shows_and_can_be_tried_again(
-    name: str, folder: Path, record_property: Any
+    name: str, memory_folder: Path, counted: Any
 ) -> None:
     protocol = PROTOCOLS[name]
-    calls, views, end = unhindered(protocol, folder / "unhindered")
+    calls, views, end = unhindered(protocol, memory_folder / "unhindered")
     num_refusals = 0
     for at, call in enumerate(calls):
         for kind in KINDS:
             for is_lasting in (False, True):
                 if refusals.applies(kind, call):
-                    root = folder / "refused"
+                    root = memory_folder / "refused"
                     refusal = Refusal(root, at, kind, is_lasting)
                     refuse_and_check(protocol, refusal, views, end, f"{refusal} at {call}")
                     shutil.rmtree(root)
                     num_refusals += 1
-    record_property("refusals", num_refusals)
+    counted("refused calls in protocols", num_refusals)
     assert num_refusals > 10
 
 
