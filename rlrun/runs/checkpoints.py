@@ -37,12 +37,18 @@ def inspect(run: RunDir, step: int, *, run_id: str, with_hashes: bool) -> Step:
     """Return the state of one step folder."""
     path = run.step(step)
     try:
+        if path.is_symlink():
+            raise NotAStepError("it is a symbolic link")
         found = manifest.read(path)
-        if found["step"] != step or found["run_id"] != run_id:
-            raise NotAStepError(f"it belongs to step {found['step']} of run {found['run_id'][:8]}")
+        owner = (found.get("step"), found.get("run_id"))
+        if owner != (step, run_id):
+            belongs = f"step {owner[0]} of run {str(owner[1])[:8]}"
+            raise NotAStepError(f"it belongs to {manifest.shown(belongs)}")
         manifest.check_files(path, found, with_hashes=with_hashes)
     except NotAStepError as error:
         return Step(step, path, None, error.reason, error.is_foreign)
+    except OSError as error:
+        return Step(step, path, None, f"it cannot be read: {error.strerror}")
     return Step(step, path, found, None)
 
 
@@ -141,7 +147,8 @@ def publish(
 
 def _make_way(run: RunDir, step: int, *, run_id: str, session: int) -> bool:
     """Move an invalid folder out of the way; return False if a valid one is there."""
-    if not run.step(step).exists():
+    path = run.step(step)
+    if not path.exists() and not path.is_symlink():
         return True
     found = inspect(run, step, run_id=run_id, with_hashes=True)
     if found.is_valid:
@@ -151,7 +158,7 @@ def _make_way(run: RunDir, step: int, *, run_id: str, session: int) -> bool:
             f"{found.path} was written by another tool and stands in the way of a checkpoint; "
             f"move it elsewhere, then 'rlrun resume {run.name}' goes on"
         )
-    quarantine.set_aside(run, found.path, found.problem or "", session=session)
+    quarantine.set_aside(run, path, found.problem or "", session=session)
     return True
 
 

@@ -86,7 +86,11 @@ def _check_unbroken(
 
 @dataclass(slots=True)
 class RolloutJournal:
-    """The active segment, open for appending.  Opening it cuts a torn tail."""
+    """The active segment, open for appending.
+
+    Opening it cuts a torn tail and makes durable what a session before it wrote, renamed and died:
+    what is gone on from must not be lost any more.
+    """
 
     run: RunDir
     _file: files.Appender = field(init=False)
@@ -95,14 +99,18 @@ class RolloutJournal:
 
     def __post_init__(self) -> None:
         files.ensure_dir(self.run.segments)
+        files.sync_dir(self.run.segments)
         path = self.run.journal
-        if path.exists():
+        is_there = path.exists()
+        if is_there:
             whole = jsonl.whole_size(path, checked=True)
             if whole < path.stat().st_size:
                 files.truncate(path, whole)
             for record in jsonl.read(path, checked=True):
                 self._note(record)
         self._file = files.Appender(path)
+        if is_there:
+            self._file.sync()
 
     def _note(self, record: Record) -> None:
         first = record["first_step"]

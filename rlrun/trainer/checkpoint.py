@@ -8,9 +8,12 @@ from collections.abc import Callable, Mapping
 from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from rlrun.errors import DamagedError
 from rlrun.policy import saved_form
@@ -100,15 +103,26 @@ def load(learner: Learner, step: Step) -> None:
                 f"{step.path} has no {name}, so it cannot be continued; start a new run from its "
                 "model/ with '--set model.initial_adapter=...'"
             )
-    weights = saved_form.bytes_to_tensors((step.path / weights_file).read_bytes())
+    weights = _read(step.path / weights_file, saved_form.bytes_to_tensors)
     learner.policy.load_state(weights, str(step.path / weights_file))
     for file, target in ((OPTIMIZER_FILE, learner.optimizer), (SCHEDULER_FILE, learner.scheduler)):
-        state = saved_form.bytes_to_state((step.path / file).read_bytes())
+        state = _read(step.path / file, saved_form.bytes_to_state)
         if isinstance(target, torch.optim.Optimizer):
             target.load_state_dict(state)
         else:
             target.load_state_dict(state)
     _prove(learner, step, (weights_file, OPTIMIZER_FILE, SCHEDULER_FILE))
+
+
+def _read(path: Path, read: Callable[[bytes], dict[str, Any]]) -> dict[str, Any]:
+    """Return the contents of a file that somebody else may have written."""
+    try:
+        return read(path.read_bytes())
+    except (SafetensorError, UnpicklingError, EOFError) as error:
+        raise DamagedError(
+            f"{path} does not read as a training state, so it was not written by rlrun; move its "
+            "step elsewhere to continue from the one before"
+        ) from error
 
 
 def _prove(learner: Learner, step: Step, names: tuple[str, ...]) -> None:

@@ -156,9 +156,13 @@ def run_session(
     """
     stopper = stopper or Stopper(max_seconds=request.max_seconds, clock=monotonic)
     held = lock.Lock(run, lambda: ledger.next_session(run), heartbeat_seconds=heartbeat_seconds)
-    with Ending(run, held) as ending:
-        owner = held.owner
+    owner = held.owner
+    try:
         ledger.append_opening(run, SessionOpening(owner.session, _now(), owner.host, owner.pid))
+    except BaseException:  # a session that did not open has no end: its number is free again
+        held.release()
+        raise
+    with Ending(run, held) as ending:
         _prepare_libraries()
         from rlrun.trainer.loop import train
         from rlrun.trainer.preparation import prepare
