@@ -12,6 +12,7 @@ from rlrun.errors import InexactError, NothingToDoError
 from rlrun.runs import checkpoints, ledger, store
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import SessionStart
+from rlrun.runs.lock import Lock
 from rlrun.runs.request import SessionRequest
 from rlrun.runs.rollout_journal import RolloutJournal
 from rlrun.runs.store import Identity
@@ -36,11 +37,12 @@ class Orders:
     inexact: tuple[str, ...]  # as sentences
 
 
-def prepare(run: RunDir, request: SessionRequest, stopper: Stopper, number: int) -> Session:
+def prepare(run: RunDir, request: SessionRequest, stopper: Stopper, held: Lock) -> Session:
     """Return a session that is ready to train.
 
     Until it is, the run is only tidied: what fails here leaves it as it was.
     """
+    number = held.owner.session
     identity = store.read_identity(run)
     orders = _take_orders(run, request)
     _rewind(run, identity, request, number)
@@ -59,10 +61,11 @@ def prepare(run: RunDir, request: SessionRequest, stopper: Stopper, number: int)
         checkpoint.load(bench.learner, start.checkpoint)
     progress = Progress.of(start.manifest)
     progress.seconds += recovery.logged_seconds(run, start.step, start.frontier)
+    held.require()
     recovery.cut_logs(run, run.abandoned(number), start.step)
     if request.config is not None:
         store.update_config(run, dump_config(orders.config))
-    journal = RolloutJournal(run)
+    journal = RolloutJournal(run, held.require)
     ledger.append_start(run, _start_record(plan, request, start, bench, verdict))
     source = BatchSource(bench, start.recovered, journal, number)
     return Session(plan, bench, source, journal, progress, stopper)

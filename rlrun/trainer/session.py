@@ -88,12 +88,17 @@ class Session:
         self._saver = Saver(
             plan.run,
             background=bench.config.saving.background,
-            before=self._reporter.sync,
+            before=self._before_save,
             on_published=lambda _, seconds: stopper.note_save(seconds),
         )
         self._schedule = SaveSchedule(step=progress.step, epoch=self._epoch, now=monotonic())
         self._generation_seconds = 0.0
         self._last_batch: Batch | None = None  # of the last step that this session took
+
+    def _before_save(self) -> None:
+        """See to it that a checkpoint is ours to write, and that the logs up to it are durable."""
+        self._journal.guard()
+        self._reporter.sync()
 
     @property
     def _epoch(self) -> float:
@@ -149,6 +154,7 @@ class Session:
         Raises NotFiniteError if it would spoil the state, which is saved as it is then.
         """
         self.phase = "updating"
+        self._journal.guard()
         started = monotonic()
         step = self.progress.step + 1
         try:

@@ -74,7 +74,8 @@ class Ending:
         if error is not None and not isinstance(error, StopNow):
             self._await_save()
         try:
-            ledger.append_end(self.run, self._record())
+            if not self.held.is_lost:  # else the ledger is another session's to write
+                ledger.append_end(self.run, self._record())
         except StorageError as refusal:  # a full disk, most likely: the exit code must say it all
             self.exit_code = refusal.exit_code
             _log.error("%s", refusal)
@@ -167,7 +168,7 @@ def run_session(
         from rlrun.trainer.loop import train
         from rlrun.trainer.preparation import prepare
 
-        ending.session = prepare(run, request, stopper, owner.session)
+        ending.session = prepare(run, request, stopper, held)
         ending.finish(train(ending.session))
         ending.session.close()
     return ending.exit_code

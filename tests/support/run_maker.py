@@ -59,7 +59,7 @@ class RunMaker:
         return owner
 
     def was_held_by_the_dead(self, session: int) -> Owner:
-        owner = Owner(socket.gethostname(), 4121, "an earlier boot", session)
+        owner = Owner(socket.gethostname(), 4121, lock.this_process(session).boot_id, session)
         self.run.lock.write_text(jsonl.encode(asdict(owner), checked=False).decode())
         return owner
 

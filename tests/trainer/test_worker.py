@@ -227,6 +227,28 @@ def test_a_run_that_is_held_is_refused_and_left_alone(place: Place) -> None:
     held.release()
 
 
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("rlrun.trainer.preparation", "build_workbench"),
+        ("rlrun.trainer.session", "take_step"),
+        ("rlrun.trainer.batches", "group_advantages"),
+        ("rlrun.trainer.session", "copy_state"),
+    ],
+)
+def test_a_session_that_slept_while_another_machine_took_the_run_writes_nothing_more(
+    module: str, name: str, make_place: Any
+) -> None:
+    place = make_place("saving.every_steps=1", "saving.background=false")
+    mishap = partial(mishaps.taken_over, place.run.path, module, name, 1)
+    trace = place.output.with_name("trace")
+    assert place.work(mishap=mishap, trace=trace) == 5
+    assert "was taken over by pid 4121 on gpu-2 while this session stood still" in place.said
+    assert json.loads(place.run.lock.read_bytes())["host"] == "gpu-2"
+    assert place.last.end is None
+    assert place.saved_steps == []
+
+
 def test_another_dataset_is_refused_unless_it_is_allowed(place: Place) -> None:
     assert place.work(steps=2) == 0
     other = partial(mishaps.another_task, mishaps.OtherQuestions)
