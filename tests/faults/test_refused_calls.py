@@ -103,13 +103,13 @@ def scenarios(tmp_path_factory: pytest.TempPathFactory, micro_model: Path) -> An
 @pytest.mark.parametrize("part", range(NUM_PARTS))
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_session_that_is_refused_any_call_ends_in_order_and_loses_nothing(
-    name: str, part: int, scenarios: Any, tmp_path: Path, counted: Any
+    name: str, part: int, scenarios: Any, memory_folder: Path, counted: Any
 ) -> None:
     scenario = scenarios(name)
     mine = scenario.cases[part::NUM_PARTS]
     assert len(scenario.calls) > 80
     for number, case in enumerate(mine):
-        folder = tmp_path / str(number)
+        folder = memory_folder / str(number)
         folder.mkdir()
         refuse_and_check(scenario, case, folder)
         shutil.rmtree(folder)
