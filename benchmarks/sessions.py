@@ -34,9 +34,8 @@ FLOOR_SECONDS = 0.020
 def make_run(root: Path, name: str, overrides: Sequence[str]) -> RunDir:
     """Create a run of the tiny recipe."""
     config = load_config("tiny", overrides).config
-    return store.create_run(
-        root, name=name, config_text=dump_config(config), num_threads=2, now=datetime.now(UTC)
-    )
+    new = store.NewRun(dump_config(config), num_threads=2)
+    return store.create_run(root, new, name=name, now=datetime.now(UTC))
 
 
 def timed(call: Callable[[], object]) -> float:

@@ -18,7 +18,7 @@ from rlrun.runs.layout import RunDir
 from rlrun.sessions import launch
 
 # Where torch's threads share cores, one that spins while it waits keeps the others from working.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 SUPPORT = Path(__file__).with_name("support")
 FAKE_WORKER = SUPPORT / "fake_worker.py"

@@ -1,6 +1,7 @@
 """The options that commands share, and what their values mean."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -81,16 +82,30 @@ def require_ours(run: RunDir) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a new session is to do, whatever run it works on."""
+
+    steps: int | None
+    max_seconds: float | None
+    device: str
+    root: Path | None  # what --root said, for the hints
+    is_detached: bool
+
+
+def orders_of(
+    steps: int | None, max_time: str | None, device: str, root: Path | None, *, detach: bool
+) -> Orders:
+    """Return the orders of a command line; UsageError for a time or a device that is none."""
+    max_seconds = None if max_time is None else text.parse_duration(max_time)
+    return Orders(steps, max_seconds, device_of(device), root, detach)
+
+
 def device_of(text: str) -> str:
     """Return the device if it can be one; UsageError otherwise."""
     if not _DEVICE.fullmatch(text):
         raise UsageError(f"{text!r} is not a device; use auto, cpu, cuda or cuda:N")
     return text
-
-
-def seconds_of(max_time: str | None) -> float | None:
-    """Return the seconds of `--max-time`, None if it was not given."""
-    return None if max_time is None else text.parse_duration(max_time)
 
 
 def from_step_of(text: str) -> int | None:

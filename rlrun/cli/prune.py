@@ -11,7 +11,7 @@ from rlrun.cli import options, sentences, show, text
 from rlrun.cli.config import aligned
 from rlrun.cli.options import JsonOption, RootOption, RunArgument
 from rlrun.config.load import load_config
-from rlrun.errors import EXIT_DONE, EXIT_STOPPED_NOW, UsageError
+from rlrun.errors import EXIT_DONE, EXIT_STOPPED_NOW, LockedError, UsageError
 from rlrun.runs import checkpoints, lock, store
 from rlrun.runs.layout import RunDir, find_root
 from rlrun.runs.retention import Fate, Pruner, Rules
@@ -119,9 +119,14 @@ def carry_out(run: RunDir, pruner: Pruner, rules: Rules) -> list[Fate]:
     """
     held = lock.Lock(run, lambda: lock.TIDYING)
     try:
+        if run.rewind.exists():
+            raise LockedError(
+                f"run '{run.name}' is on its way back to an older step; let 'rlrun resume "
+                f"{run.name} --steps 1' finish that, then prune"
+            )
         checkpoints.remove_leftovers(run)
         newest, _ = checkpoints.newest_valid(run, run_id=pruner.run_id, with_hashes=True)
-        checkpoints.repair_link(run, newest.step if newest else None)
+        checkpoints.repair_link(run, newest.step if newest else None, session=lock.TIDYING)
         if newest is not None:
             pruner.note(newest)
         return pruner.prune(rules)

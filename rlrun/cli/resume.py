@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,16 +13,17 @@ from rlrun.cli.options import (
     DetachOption,
     DeviceOption,
     MaxTimeOption,
+    Orders,
     RootOption,
     RunArgument,
     SetOption,
     StepsOption,
 )
 from rlrun.config.changes import compare, describe, extension
-from rlrun.config.load import apply_overrides, config_to_dict, load_config
+from rlrun.config.load import apply_overrides, config_to_dict, dump_config, load_config
 from rlrun.config.schema import RunConfig
-from rlrun.errors import InexactError, NothingToDoError, RunNotFoundError
-from rlrun.runs import checkpoints, ledger, lock, store
+from rlrun.errors import InexactError, NothingToDoError, RunNotFoundError, UsageError
+from rlrun.runs import checkpoints, fork, ledger, lock, store
 from rlrun.runs.layout import RunDir, find_root
 from rlrun.runs.request import SessionRequest
 from rlrun.sessions import launch, preflight
@@ -30,8 +32,21 @@ from rlrun.sessions import launch, preflight
 def resume(
     name: RunArgument = None,
     from_: Annotated[
-        str, typer.Option("--from", metavar="STEP", help="latest, or the newest checkpoint's step.")
+        str, typer.Option("--from", metavar="STEP", help="latest, or a checkpoint's step.")
     ] = "latest",
+    is_rewind: Annotated[
+        bool,
+        typer.Option("--rewind", help="Go back to --from; what is behind it moves to abandoned/."),
+    ] = False,
+    fork_name: Annotated[
+        str | None,
+        typer.Option(
+            "--fork",
+            metavar="NEW_NAME",
+            help="Go on from there in another run, with any setting changed.",
+            show_default=False,
+        ),
+    ] = None,
     steps: StepsOption = None,
     max_time: MaxTimeOption = None,
     device: DeviceOption = "auto",
@@ -50,29 +65,80 @@ def resume(
 
     Exit codes: 0 done, 75 stopped early, 130 stopped at once; the others are in 'rlrun --help'.
     """
-    max_seconds, device = options.seconds_of(max_time), options.device_of(device)
-    from_step = options.from_step_of(from_)
+    orders = options.orders_of(steps, max_time, device, root, detach=detach)
+    whence = Whence(options.from_step_of(from_), is_rewind)
+    if is_rewind and (whence.step is None or fork_name is not None):
+        raise UsageError("--rewind goes with --from STEP and not with --fork; correct the command")
     run = store.find_run(find_root(root), name)
     if name is None:
         show.talk(f"resuming '{run.name}', the most recently active run")
     refuse_foreign(run)
-    refuse_held(run)
+    if fork_name is not None:
+        return work_on_fork(run, whence.step, fork_name, orders, overrides or ())
     settings = settings_of(run, overrides or (), allow_inexact=allow_inexact)
-    if from_step is None:
+    return go_on(run, orders, settings, whence, allow_inexact=allow_inexact)
+
+
+@dataclass(frozen=True, slots=True)
+class Whence:
+    """Where a session is to begin."""
+
+    step: int | None = None  # None: the newest valid one
+    is_rewind: bool = False
+
+
+def go_on(
+    run: RunDir, orders: Orders, settings: "Settings", whence: Whence, *, allow_inexact: bool
+) -> int:
+    """Work a session on a run and return its exit code.
+
+    Raises LockedError if somebody else does, NothingToDoError if the run is finished, and what
+    the session failed with.
+    """
+    refuse_held(run)
+    if whence.step is None:
         refuse_finished(run, settings)
     else:
-        refuse_unfit(run, from_step)
+        refuse_unfit(run, whence.step, is_rewind=whence.is_rewind)
     launch.require_train_extra(launch.TRAIN_PACKAGES)
     request = SessionRequest(
-        steps=steps,
-        max_seconds=max_seconds,
-        from_step=from_step,
-        device=device,
+        steps=orders.steps,
+        max_seconds=orders.max_seconds,
+        from_step=whence.step,
+        is_rewind=whence.is_rewind,
+        device=orders.device,
         allow_inexact=allow_inexact,
         config=settings.as_request(),
         changes=settings.changes,
     )
-    return watch.work(watch.NewSession(run, request, settings.num_groups, root, is_detached=detach))
+    return watch.work(watch.NewSession(run, request, settings.num_groups, orders))
+
+
+def work_on_fork(
+    parent: RunDir, step: int | None, name: str, orders: Orders, overrides: Sequence[str]
+) -> int:
+    """Make another run that begins at the parent's step, and work a session on it."""
+    settings = settings_of(parent, overrides, allow_inexact=True)
+    launch.require_train_extra(launch.TRAIN_PACKAGES)
+    if step is None:
+        step = newest_step(parent)
+    run = fork.fork(
+        parent,
+        step,
+        find_root(orders.root),
+        name=name,
+        config_text=dump_config(settings.new),
+        now=datetime.now(UTC),
+    )
+    show.talk(f"forked run '{run.name}' from step {step} of '{parent.name}' in {run.path}")
+    request = SessionRequest(
+        steps=orders.steps,
+        max_seconds=orders.max_seconds,
+        device=orders.device,
+        allow_inexact=bool(settings.changes),  # another run may be about something else
+        changes=settings.changes,
+    )
+    return watch.work(watch.NewSession(run, request, settings.num_groups, orders))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +193,28 @@ def refuse_held(run: RunDir) -> None:
         raise lock.refuse(run, holder)
 
 
-def refuse_unfit(run: RunDir, step: int) -> None:
-    """Raise an error if the run has no such checkpoint, or a newer one."""
+def newest_step(run: RunDir) -> int:
+    """Return the newest step that looks valid; RunNotFoundError if there is none."""
+    newest, _ = checkpoints.newest_valid(run, run_id=store.read_identity(run).id, with_hashes=False)
+    if newest is None:
+        raise RunNotFoundError(
+            f"run '{run.name}' has no checkpoint to fork from; 'rlrun resume {run.name} --steps 1' "
+            "makes one"
+        )
+    return newest.step
+
+
+def refuse_unfit(run: RunDir, step: int, *, is_rewind: bool) -> None:
+    """Raise an error if the run has no such checkpoint, or a newer one and is not to be rewound."""
     steps = checkpoints.list_steps(run)
+    if is_rewind and step == 0:
+        return
     if step not in steps:
         known = ", ".join(map(str, steps)) or "none"
         raise RunNotFoundError(f"run '{run.name}' has no step {step} to go on from; it has {known}")
     run_id = store.read_identity(run).id
     newest, _ = checkpoints.newest_valid(run, run_id=run_id, with_hashes=False)
-    if newest is not None and newest.step > step:
+    if newest is not None and newest.step > step and not is_rewind:
         raise checkpoints.refuse_older(run, step, newest.step)
 
 

@@ -1,25 +1,45 @@
 """`rlrun train`: create a run and work on it."""
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rlrun.cli import options, show, watch
+from rlrun.cli import options, resume, show, watch
 from rlrun.cli.options import (
     DetachOption,
     DeviceOption,
     MaxTimeOption,
+    Orders,
     RootOption,
     SetOption,
     StepsOption,
 )
-from rlrun.config.load import dump_config, load_config
+from rlrun.config.changes import compare, describe
+from rlrun.config.load import LoadedConfig, dump_config, load_config
+from rlrun.config.schema import RunConfig
+from rlrun.errors import (
+    InexactError,
+    NothingToDoError,
+    RunExistsError,
+    RunNotFoundError,
+    UsageError,
+)
 from rlrun.runs import store
-from rlrun.runs.layout import find_root
+from rlrun.runs.layout import RunDir, find_root, runs_folder
 from rlrun.runs.request import SessionRequest
+from rlrun.runs.store import NewRun
 from rlrun.sessions import launch, preflight
+
+
+class Recover(StrEnum):
+    """What to do with a run of the name that is there."""
+
+    NEVER = "never"  # refuse it
+    AUTO = "auto"  # continue it, or start it where there is none
+    RESUME = "resume"  # continue it, refuse to start one
 
 
 def train(
@@ -35,6 +55,13 @@ def train(
         str | None,
         typer.Option("--name", metavar="NAME", help="The run's name; the date if not given."),
     ] = None,
+    recover: Annotated[
+        Recover,
+        typer.Option(
+            "--recover",
+            help="A run of this name: never continue it, auto (or start it), or resume.",
+        ),
+    ] = Recover.NEVER,
     device: DeviceOption = "auto",
     overrides: SetOption = None,
     detach: DetachOption = False,
@@ -43,26 +70,72 @@ def train(
     """Create a run from a recipe and train it.
 
     Ctrl-C finishes what is needed, saves and stops; a second one stops at once.  Either way
-    'rlrun resume' goes on where the run was left.
+    'rlrun resume' goes on where the run was left.  With '--name X --recover auto' the same line
+    starts the run, continues it, and exits 0 when it is finished: for a job that may be repeated.
 
     Exit codes: 0 done, 75 stopped early, 130 stopped at once; the others are in 'rlrun --help'.
     """
-    request = SessionRequest(
-        steps=steps,
-        max_seconds=options.seconds_of(max_time),
-        device=options.device_of(device),
-    )
+    orders = options.orders_of(steps, max_time, device, root, detach=detach)
     loaded = load_config(config, overrides or ())
     resolved = preflight.located(loaded.config, Path.cwd())
+    if recover is Recover.NEVER:
+        return start(loaded, resolved, name, orders)
+    if name is None:
+        raise UsageError(f"--recover {recover} needs the run's name; give it with --name")
+    return start_or_continue(loaded, resolved, name, recover, orders)
+
+
+def start(loaded: LoadedConfig, resolved: RunConfig, name: str | None, orders: Orders) -> int:
+    """Create a run and work a session on it; RunExistsError if the name is taken."""
     launch.require_train_extra(launch.TRAIN_PACKAGES)
     preflight.require_data_package(resolved)
     run = store.create_run(
-        find_root(root),
+        find_root(orders.root),
+        NewRun(dump_config(resolved), resolved.train.num_threads),
         name=name,
-        config_text=dump_config(resolved),
-        num_threads=resolved.train.num_threads,
         now=datetime.now(UTC),
     )
     show.talk(f"created run '{run.name}' from {loaded.source} in {run.path}")
-    num_groups = resolved.grpo.prompts_per_step
-    return watch.work(watch.NewSession(run, request, num_groups, root, is_detached=detach))
+    request = SessionRequest(
+        steps=orders.steps, max_seconds=orders.max_seconds, device=orders.device
+    )
+    return watch.work(watch.NewSession(run, request, resolved.grpo.prompts_per_step, orders))
+
+
+def start_or_continue(
+    loaded: LoadedConfig, resolved: RunConfig, name: str, recover: Recover, orders: Orders
+) -> int:
+    """Continue the run of this name, or start it if there is none and that is allowed."""
+    folder = runs_folder(find_root(orders.root))
+    run = RunDir(folder / name)
+    if not store.is_run(run.path):
+        if recover is Recover.RESUME:
+            raise RunNotFoundError(
+                f"there is no run '{name}' in {folder} to resume; '--recover auto' would start it"
+            )
+        try:
+            return start(loaded, resolved, name, orders)
+        except RunExistsError:
+            show.talk(f"another process has just created run '{name}'")
+    return continue_as_asked(run, resolved, orders)
+
+
+def continue_as_asked(run: RunDir, asked: RunConfig, orders: Orders) -> int:
+    """Work a session on a run whose configuration is what was asked for; 0 if it is finished."""
+    resume.refuse_foreign(run)
+    settings = resume.settings_of(run, (), allow_inexact=False)
+    changes = compare(settings.old, asked)
+    if changes.inexact:
+        listed = "; ".join(map(describe, changes.inexact))
+        raise InexactError(
+            f"run '{run.name}' was made with other settings than this command asks for: {listed}; "
+            "ask for the run's own, or give another --name"
+        )
+    for change in changes.free:
+        show.talk(f"the run keeps its own {change.key} ('rlrun resume --set' changes it)")
+    show.talk(f"continuing run '{run.name}'")
+    try:
+        return resume.go_on(run, orders, settings, resume.Whence(), allow_inexact=False)
+    except NothingToDoError as done:
+        show.out(str(done))
+        return 0

@@ -2,10 +2,10 @@
 
 import signal
 from dataclasses import dataclass
-from pathlib import Path
 
 from rlrun import errors
 from rlrun.cli import sentences, show, text
+from rlrun.cli.options import Orders
 from rlrun.cli.show import View
 from rlrun.errors import DamagedError, LockedError, RlrunError, StorageError, WorkerError
 from rlrun.runs import ledger, lock, store
@@ -21,6 +21,7 @@ from rlrun.sessions.follow import (
     Progress,
     Started,
     StepTaken,
+    Warned,
     advance,
     follow,
 )
@@ -38,8 +39,7 @@ class NewSession:
     run: RunDir
     request: SessionRequest
     num_groups: int | None  # of a batch
-    root: Path | None  # what --root said, for the hints
-    is_detached: bool = False
+    orders: Orders
 
 
 def work(new: NewSession) -> int:
@@ -47,7 +47,7 @@ def work(new: NewSession) -> int:
 
     Raises what the worker failed with.
     """
-    if new.is_detached:
+    if new.orders.is_detached:
         return _detach(new)
     with Relay() as relay:
         return _attend(new, relay)
@@ -63,7 +63,7 @@ def _detach(new: NewSession) -> int:
         raise silent_death(new.run, worker.wait(), Progress())
     show.out(new.run.name)
     show.talk("the session goes on by itself")
-    show.hints(sentences.next_commands(new.run, "running", new.root))
+    show.hints(sentences.next_commands(new.run, "running", new.orders.root))
     return errors.EXIT_DONE
 
 
@@ -86,7 +86,7 @@ def _attend(new: NewSession, relay: Relay) -> int:
         return _conclude(new, progress, progress.end, exit_code)
     if relay.num_signals and (progress.opening is None or exit_code == -signal.SIGKILL):
         show.talk(sentences.silent_stop(progress))
-        show.hints(sentences.next_commands(run, "lost", new.root)[:1])
+        show.hints(sentences.next_commands(run, "lost", new.orders.root)[:1])
         return errors.EXIT_STOPPED_NOW
     raise silent_death(run, exit_code, progress)
 
@@ -119,6 +119,8 @@ def tell(view: View, event: Event, progress: Progress, name: str) -> None:
                 view.say(sentences.step_line(record, max_steps))
             if progress.num_zero_rewards == sentences.NUM_ZERO_REWARDS:
                 view.warn(sentences.ZERO_REWARD)
+        case Warned(message):
+            view.warn(message)
         case CheckpointSaved(step):
             if view.has_step_lines and progress.start and step != progress.start.from_step:
                 view.say(f"saved step {step}")
@@ -133,7 +135,7 @@ def _conclude(new: NewSession, progress: Progress, end: SessionEnd, exit_code: i
     reward = f"{text.number(progress.rewards[-1])} " if progress.rewards else "-"
     reward += show.curve(progress.rewards)
     show.pairs(sentences.end_rows(new.run, end, max_steps, reward))
-    commands = sentences.next_commands(new.run, state.look(new.run)[0], new.root)
+    commands = sentences.next_commands(new.run, state.look(new.run)[0], new.orders.root)
     show.hints([*commands, f"tensorboard --logdir {new.run.tensorboard}"])
     return exit_code
 

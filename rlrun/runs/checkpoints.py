@@ -7,12 +7,11 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
-from rlrun.errors import DamagedError, RunNotFoundError, StorageError, UsageError
-from rlrun.runs import canonical, files, manifest, pins
+from rlrun.errors import DamagedError, NoSpaceError, RunNotFoundError, StorageError, UsageError
+from rlrun.runs import canonical, files, manifest, pins, quarantine
 from rlrun.runs.layout import REMOVED_PATTERN, STEP_PATTERN, RunDir
 from rlrun.runs.manifest import Manifest, NotAStepError
 
@@ -39,14 +38,18 @@ def inspect(run: RunDir, step: int, *, run_id: str, with_hashes: bool) -> Step:
     """Return the state of one step folder."""
     path = run.step(step)
     try:
+        if path.is_symlink():
+            raise NotAStepError("it is a symbolic link")
         found = manifest.read(path)
-        if found["step"] != step or found["run_id"] != run_id:
-            raise NotAStepError(f"it belongs to step {found['step']} of run {found['run_id'][:8]}")
+        owner = (found.get("step"), found.get("run_id"))
+        if owner != (step, run_id):
+            belongs = f"step {owner[0]} of run {str(owner[1])[:8]}"
+            raise NotAStepError(f"it belongs to {manifest.shown(belongs)}")
         manifest.check_files(path, found, with_hashes=with_hashes)
     except NotAStepError as error:
         return Step(step, path, None, error.reason, error.is_foreign)
-    except FileNotFoundError as error:  # whoever holds the run may be removing it
-        return Step(step, path, None, f"{error.filename} went away while it was read")
+    except OSError as error:
+        return Step(step, path, None, f"it cannot be read: {error.strerror}")
     return Step(step, path, found, None)
 
 
@@ -89,9 +92,9 @@ def newest_valid(run: RunDir, *, run_id: str, with_hashes: bool) -> tuple[Step |
 def refuse_older(run: RunDir, step: int, newest: int) -> UsageError:
     """Return the error for going on from a step that is not the newest, with both ways out."""
     return UsageError(
-        f"step {step} of run '{run.name}' is not the newest: step {newest} is; continue with "
-        "'--from latest', or start a new run from it with "
-        f"'rlrun train --set model.initial_adapter={run.step(step) / 'model'}'"
+        f"step {step} of run '{run.name}' is not the newest: step {newest} is; add --rewind to go "
+        "back to it (what is behind it moves to abandoned/, nothing is deleted), or "
+        "--fork NEW_NAME to go on from it in another run"
     )
 
 
@@ -113,7 +116,7 @@ def check_space(run: RunDir, needed_bytes: int) -> None:
     """Raise StorageError unless a checkpoint of this size fits, with a little to spare."""
     free = shutil.disk_usage(run.path).free
     if free < _SPACE_FACTOR * needed_bytes:
-        raise StorageError(
+        raise NoSpaceError(
             f"a checkpoint needs {needed_bytes / 1e6:,.0f} MB and {run.path} has "
             f"{free / 1e6:,.0f} MB free; free some space, then 'rlrun resume {run.name}' goes on "
             "without generating anything again"
@@ -144,17 +147,24 @@ def publish(
     files.write_new(unfinished / manifest.FILE_NAME, canonical.pretty(body).encode())
     for folder in [*folders, unfinished]:
         files.sync_dir(folder)
-    if _make_way(run, step, run_id=info["run_id"]):
+    if _make_way(run, step, run_id=info["run_id"], session=info["session"]):
         files.rename(unfinished, run.step(step))
         files.sync_dir(run.training_state)
     else:
         files.remove_tree(unfinished)
-    repair_link(run, step)
+    repair_link(run, step, session=info["session"])
 
 
-def _make_way(run: RunDir, step: int, *, run_id: str) -> bool:
+def discard(run: RunDir, step: int) -> None:
+    """Remove what is there of a checkpoint that could not be published."""
+    if run.unfinished_step(step).exists():
+        files.remove_tree(run.unfinished_step(step))
+
+
+def _make_way(run: RunDir, step: int, *, run_id: str, session: int) -> bool:
     """Move an invalid folder out of the way; return False if a valid one is there."""
-    if not run.step(step).exists():
+    path = run.step(step)
+    if not path.exists() and not path.is_symlink():
         return True
     found = inspect(run, step, run_id=run_id, with_hashes=True)
     if found.is_valid:
@@ -164,17 +174,11 @@ def _make_way(run: RunDir, step: int, *, run_id: str) -> bool:
             f"{found.path} was written by another tool and stands in the way of a checkpoint; "
             f"move it elsewhere, then 'rlrun resume {run.name}' goes on"
         )
-    _set_aside(run, run.step(step))
+    quarantine.set_aside(run, path, found.problem or "", session=session)
     return True
 
 
-def _set_aside(run: RunDir, path: Path) -> None:
-    files.ensure_dir(run.invalid_steps)
-    names = (run.invalid_steps / f"{path.name}.{number}" for number in count())
-    files.rename(path, next(name for name in names if not name.exists()))
-
-
-def repair_link(run: RunDir, step: int | None) -> None:
+def repair_link(run: RunDir, step: int | None, *, session: int) -> None:
     """Point `step_latest` at `step`, or remove it, unless it is right already."""
     link = run.latest_link
     if step is None:
@@ -182,8 +186,7 @@ def repair_link(run: RunDir, step: int | None) -> None:
             files.unlink(link)
         return
     if link.exists() and not link.is_symlink():
-        # a copy made without links; it holds nothing that its step does not hold
-        _set_aside(run, link)
+        quarantine.set_aside(run, link, "a copy that was made without links", session=session)
     if not link.is_symlink() or str(link.readlink()) != f"step_{step}":
         files.replace_link(link, f"step_{step}")
 

@@ -7,12 +7,12 @@ becomes a StorageError that names the path and the way out.  Nothing here knows 
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from rlrun.errors import StorageError
+from rlrun.errors import NoSpaceError, StorageError
 
 Watcher = Callable[[str, Path], None]
 """Called with the operation's name and its path, before the operation."""
@@ -27,6 +27,7 @@ _REMEDIES = {
     errno.EPERM: "check the permissions, or use another --root",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _watchers: list[Watcher] = []
 
 
@@ -56,7 +57,8 @@ def _translated(operation: str, path: Path, act: Callable[[], _Result]) -> _Resu
         if error.errno == errno.ENOTEMPTY:  # a rename onto a folder that is there
             raise FileExistsError(*error.args) from error
         remedy = _REMEDIES.get(error.errno or 0, "check the disk")
-        raise StorageError(
+        kind = NoSpaceError if error.errno in _NO_SPACE else StorageError
+        raise kind(
             f"cannot {operation} {path}: {error.strerror}; {remedy}; what was saved before is safe"
         ) from error
 
@@ -128,7 +130,7 @@ def _write(descriptor: int, path: Path, data: bytes | memoryview) -> None:
         chunk = view[start : start + _WRITE_BYTES]
         written = _call("write", path, partial(os.write, descriptor, chunk))
         if written != len(chunk):
-            raise StorageError(
+            raise NoSpaceError(
                 f"cannot write {path}: only {written} of {len(chunk)} bytes were taken; "
                 "the disk is probably full; what was saved before is safe"
             )
@@ -183,24 +185,54 @@ def truncate(path: Path, size: int) -> None:
 
 
 class Appender:
-    """A file that only grows.  Whole records go in with one write each."""
+    """A file that only grows.  Whole records go in with one write each.
+
+    An append that fails is cut off again, and was the last: what a failed fsync was to make durable
+    is lost although it can still be read, and no later fsync brings it back.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        is_new = not path.exists()
         self._descriptor = _open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        if is_new:
-            sync_dir(path.parent)
+        self._size = self._durable_size = os.fstat(self._descriptor).st_size
+        self._has_failed = False
+        sync_dir(path.parent)  # a file that is there may be of a process that died before it did
 
     def append(self, data: bytes, *, sync: bool) -> None:
         """Write one record; durable when this returns if `sync`."""
-        _write(self._descriptor, self._path, data)
+        self._check()
+        try:
+            _write(self._descriptor, self._path, data)
+        except StorageError:
+            self._cut_off(self._size)
+            raise
+        self._size += len(data)
         if sync:
             self.sync()
 
     def sync(self) -> None:
         """Make everything appended so far durable."""
-        _call("fsync", self._path, lambda: os.fsync(self._descriptor))
+        self._check()
+        size = self._size
+        try:
+            _call("fsync", self._path, lambda: os.fsync(self._descriptor))
+        except StorageError:
+            self._cut_off(self._durable_size)
+            raise
+        self._durable_size = size
+
+    def _check(self) -> None:
+        if self._has_failed:
+            raise StorageError(
+                f"cannot write {self._path}: an earlier write to it failed; check the disk; what "
+                "was saved before is safe"
+            )
+
+    def _cut_off(self, size: int) -> None:
+        self._has_failed = True
+        with suppress(StorageError):  # the failure under way says it all
+            _call("truncate", self._path, lambda: os.ftruncate(self._descriptor, size))
+            _call("fsync", self._path, lambda: os.fsync(self._descriptor))
 
     def close(self) -> None:
         """Close the file; nothing more can be appended."""

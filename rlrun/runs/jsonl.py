@@ -34,22 +34,6 @@ def encode(record: Record, *, checked: bool) -> bytes:
     return text.encode() + b"\n"
 
 
-def append(path: Path, record: Record) -> None:
-    """Append a record to a file that is opened for it alone; durable when this returns.
-
-    A torn last line is cut off first.
-    """
-    if path.exists():
-        whole = whole_size(path, checked=False)
-        if whole < path.stat().st_size:
-            files.truncate(path, whole)
-    appender = files.Appender(path)
-    try:
-        appender.append(encode(record, checked=False), sync=True)
-    finally:
-        appender.close()
-
-
 def decode(line: bytes, *, checked: bool = False) -> Record | None:
     """Return the record of a line without its newline, or None if it is not whole."""
     try:
@@ -98,6 +82,19 @@ def read(path: Path, *, checked: bool = False) -> list[Record]:
 def whole_size(path: Path, *, checked: bool) -> int:
     """Return the number of bytes up to the end of the last whole record."""
     return max((line.end for line in read_lines(path, checked=checked)), default=0)
+
+
+def append(path: Path, record: Record) -> None:
+    """Append an unchecked record, durably, to a file that nobody has open; a torn tail is cut."""
+    if path.exists():
+        whole = whole_size(path, checked=False)
+        if whole < path.stat().st_size:
+            files.truncate(path, whole)
+    appender = files.Appender(path)
+    try:
+        appender.append(encode(record, checked=False), sync=True)
+    finally:
+        appender.close()
 
 
 def read_last(path: Path, *, tail_bytes: int = 65536) -> Record | None:

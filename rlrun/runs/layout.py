@@ -86,11 +86,6 @@ class RunDir:
         return self.training_state / f".step_{step}.removed.tmp"
 
     @property
-    def invalid_steps(self) -> Path:
-        """Where folders go that stood in the way of a checkpoint and did not verify."""
-        return self.training_state / ".invalid"
-
-    @property
     def pins(self) -> Path:
         """The folder of pins."""
         return self.path / "pins"
@@ -103,6 +98,16 @@ class RunDir:
     def latest_link(self) -> Path:
         """The hint to the newest checkpoint."""
         return self.training_state / "step_latest"
+
+    @property
+    def quarantine(self) -> Path:
+        """What did not verify, moved aside."""
+        return self.path / "quarantine"
+
+    @property
+    def quarantine_reasons(self) -> Path:
+        """Why each thing in the quarantine is there."""
+        return self.quarantine / "reasons.jsonl"
 
     @property
     def logs(self) -> Path:
@@ -147,6 +152,16 @@ class RunDir:
     def worker_log(self) -> Path:
         """What the worker process says."""
         return self.logs / "worker.log"
+
+    @property
+    def abandoned_root(self) -> Path:
+        """What was behind the steps that the run was rewound to, one folder a rewind."""
+        return self.path / "abandoned"
+
+    @property
+    def rewind(self) -> Path:
+        """The intent to rewind, while it is being done."""
+        return self.path / "rewind.json"
 
     def abandoned(self, session: int) -> Path:
         """What a session cut from the logs."""

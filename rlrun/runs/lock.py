@@ -1,9 +1,10 @@
 """One writer: the lock of a run.
 
-The kernel's lock on `lock.json` is the truth on one host; its text says who, and its modification
-time is the heartbeat that other hosts go by.
+The kernel's lock on `lock.json` is the truth on one machine, which its boot id tells; its text says
+who, and its modification time is the heartbeat that other machines go by.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -24,6 +25,9 @@ STALE_SECONDS = 60.0
 TIDYING = 0
 """Stands for the session's number while no session holds the run, but a command such as prune."""
 _PATIENCE_SECONDS = 0.2
+_UNKNOWN = "unknown"
+_UPTIME = Path("/proc/uptime")
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,36 @@ def this_process(session: int) -> Owner:
 
 def _boot_id() -> str:
     path = Path("/proc/sys/kernel/random/boot_id")
-    return path.read_text().strip() if path.exists() else "unknown"
+    return path.read_text().strip() if path.exists() else _UNKNOWN
+
+
+def _is_here(owner: Owner) -> bool:
+    """Return whether an owner is of this machine since it was started, whatever its name is now."""
+    here = this_process(owner.session)
+    if _UNKNOWN in (owner.boot_id, here.boot_id):
+        return owner.host == here.host
+    return owner.boot_id == here.boot_id
+
+
+def _may_live_elsewhere(run: RunDir, owner: Owner, now: Callable[[], float]) -> bool:
+    """Return whether an owner of another machine, or of an earlier start of this one, may live."""
+    if _is_here(owner) or heartbeat_age(run, now) >= STALE_SECONDS:
+        return False
+    started = _started(now)
+    is_of_earlier_start = started is not None and _beat_at(run) < started
+    return not (owner.host == socket.gethostname() and is_of_earlier_start)
+
+
+def _started(now: Callable[[], float]) -> float | None:
+    """Return when this machine was started, None if it does not say."""
+    return now() - float(_UPTIME.read_text().split()[0]) if _UPTIME.exists() else None
+
+
+def _beat_at(run: RunDir) -> float:
+    try:
+        return run.lock.stat().st_mtime
+    except FileNotFoundError:
+        return float("-inf")
 
 
 def read_owner(run: RunDir) -> Owner | None:
@@ -64,54 +97,66 @@ def find_holder(run: RunDir, now: Callable[[], float] = time.time) -> Owner | No
     owner = read_owner(run)
     if owner is None:
         return None
-    if owner.host != socket.gethostname():
-        return owner if heartbeat_age(run, now) < STALE_SECONDS else None
+    if not _is_here(owner):
+        return owner if _may_live_elsewhere(run, owner, now) else None
     try:
         descriptor = os.open(run.lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return owner
+        is_free = _try_lock(run, descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
-    return None
+    return None if is_free else owner
 
 
 def heartbeat_age(run: RunDir, now: Callable[[], float] = time.time) -> float:
     """Return the seconds since the holder last said it was alive."""
-    try:
-        return max(0.0, now() - run.lock.stat().st_mtime)
-    except FileNotFoundError:
-        return float("inf")
+    return max(0.0, now() - _beat_at(run))
 
 
-def refuse(run: RunDir, owner: Owner) -> LockedError:
+def refuse(run: RunDir, owner: Owner, now: Callable[[], float] = time.time) -> LockedError:
     """Return the error that names the owner and the way out."""
+    who = f"run '{run.name}' is being written by pid {owner.pid} on {owner.host}"
+    ahead = _beat_at(run) - now()
+    if ahead > STALE_SECONDS and not _is_here(owner):
+        return LockedError(
+            f"{who}, and its heartbeat is {ahead:.0f} s ahead of the clock here, so nobody can "
+            f"tell whether it lives; set the clocks right, or remove {run.lock} if it does not"
+        )
     if not owner.is_session:
         return LockedError(
             f"run '{run.name}' is being tidied by pid {owner.pid} on {owner.host} ('rlrun prune'); "
             "try again when that is over"
         )
-    return LockedError(
-        f"run '{run.name}' is being written by pid {owner.pid} on {owner.host} (session "
-        f"{owner.session}); stop it with 'rlrun stop {run.name}'"
-    )
+    return LockedError(f"{who} (session {owner.session}); stop it with 'rlrun stop {run.name}'")
 
 
-def _can_lock(descriptor: int) -> bool:
+def _can_lock(run: RunDir, descriptor: int) -> bool:
     """Take the kernel's lock; `find_holder` may have it for an instant, so try for a while."""
     give_up = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= give_up:
-                return False
-            time.sleep(_PATIENCE_SECONDS / 50)
-        else:
-            return True
+    while not _try_lock(run, descriptor, fcntl.LOCK_EX):
+        if time.monotonic() >= give_up:
+            return False
+        time.sleep(_PATIENCE_SECONDS / 50)
+    return True
+
+
+def _try_lock(run: RunDir, descriptor: int, kind: int) -> bool:
+    """Return whether the kernel gave its lock; StorageError if the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise StorageError(
+            f"the file system of {run.path} has no file locks ({error.strerror}), so two sessions "
+            "could write the run at once; keep runs on one that has them (a local disk, NFSv4), "
+            "with --root"
+        ) from error
+    return True
 
 
 class Lock:
@@ -136,7 +181,7 @@ class Lock:
             text = canonical.pretty(asdict(self.owner))
             files.replace_contents(self._descriptor, run.lock, text.encode())
         except BaseException:
-            self._give_back()
+            self._give_back(is_ours=True)
             raise
         self._released = threading.Event()
         self._heart: threading.Thread | None = None
@@ -149,17 +194,21 @@ class Lock:
     def _acquire(self, now: Callable[[], float]) -> int:
         while True:
             descriptor = files.open_lock(self._run.lock)
-            if not _can_lock(descriptor):
+            try:
+                is_ours = _can_lock(self._run, descriptor)
+            except StorageError:
+                os.close(descriptor)
+                raise
+            if not is_ours:
                 os.close(descriptor)
                 raise self._refusal()
             if self._is_current(descriptor):
                 break
             os.close(descriptor)  # its owner released it between our open and our lock
         owner = read_owner(self._run)
-        is_foreign = owner is not None and owner.host != socket.gethostname()
-        if owner is not None and is_foreign and heartbeat_age(self._run, now) < STALE_SECONDS:
+        if owner is not None and _may_live_elsewhere(self._run, owner, now):
             os.close(descriptor)
-            raise refuse(self._run, owner)
+            raise refuse(self._run, owner, now)
         return descriptor
 
     def _is_current(self, descriptor: int) -> bool:
@@ -183,16 +232,34 @@ class Lock:
             ):  # the next beat may do; what matters fails where it is made
                 files.touch(self._run.lock)
 
+    def require(self) -> None:
+        """Raise LockedError if another machine took the run over while this process stood still.
+
+        Asked before what others may count on is written; a machine that sleeps wakes up here.
+        """
+        owner = read_owner(self._run)
+        if owner != self.owner:
+            by = f"pid {owner.pid} on {owner.host}" if owner else "somebody who removed lock.json"
+            raise LockedError(
+                f"run '{self._run.name}' was taken over by {by} while this session stood still; "
+                "this session writes nothing more"
+            )
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the run is somebody else's now."""
+        return read_owner(self._run) != self.owner
+
     def release(self) -> None:
         """Give the run back."""
         self._released.set()
         if self._heart is not None:
             self._heart.join()
-        self._give_back()
+        self._give_back(is_ours=not self.is_lost)
 
-    def _give_back(self) -> None:
+    def _give_back(self, *, is_ours: bool) -> None:
         try:
-            if self._is_current(self._descriptor):  # not if somebody removed or replaced it
+            if is_ours and self._is_current(self._descriptor):
                 files.unlink(self._run.lock)
         finally:
             os.close(self._descriptor)

@@ -160,7 +160,7 @@ def check_ledger(reader: Reader) -> None:
             reader.damage(path, what.removeprefix(f"{path} has "), remedy)
 
 
-def check_removals(reader: Reader) -> None:
-    """Check that the records of removals read."""
-    for _ in reader.lines(reader.run.removals, checked=False):
+def check_plain(reader: Reader, path: Path) -> None:
+    """Check that the records of a file read."""
+    for _ in reader.lines(path, checked=False):
         pass

@@ -14,7 +14,8 @@ class SessionRequest:
 
     steps: int | None = None  # new steps to take; None: to the run's end
     max_seconds: float | None = None  # of this session, from the worker's start
-    from_step: int | None = None  # the checkpoint to go on from; None: the newest valid one
+    from_step: int | None = None  # the checkpoint to go on from, 0 for none; None: the newest valid
+    is_rewind: bool = False  # whether what is behind `from_step` is to be abandoned
     device: str = "auto"  # auto, cpu, cuda, cuda:N
     allow_inexact: bool = False
     config: Mapping[str, Any] | None = None  # the new configuration, if it is to change

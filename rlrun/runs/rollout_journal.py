@@ -4,7 +4,7 @@ A sealed segment `step_A-B` holds exactly the batches of steps A..B; the active 
 came after.  Recovery from step S needs the segments with B > S and the active one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,25 +84,37 @@ def _check_unbroken(
             expected = batches[first]["last_step"] + 1
 
 
+def _let_pass() -> None: ...
+
+
 @dataclass(slots=True)
 class RolloutJournal:
-    """The active segment, open for appending.  Opening it cuts a torn tail."""
+    """The active segment, open for appending.
+
+    Opening it cuts a torn tail and makes durable what a session before it wrote, renamed and died:
+    what is gone on from must not be lost any more.
+    """
 
     run: RunDir
+    guard: Callable[[], None] = _let_pass  # raises if the run is somebody else's by now
     _file: files.Appender = field(init=False)
     _first_step: int | None = field(init=False, default=None)  # of the oldest record in it
     _last_step: int = field(init=False, default=0)  # the furthest step that a record in it serves
 
     def __post_init__(self) -> None:
         files.ensure_dir(self.run.segments)
+        files.sync_dir(self.run.segments)
         path = self.run.journal
-        if path.exists():
+        is_there = path.exists()
+        if is_there:
             whole = jsonl.whole_size(path, checked=True)
             if whole < path.stat().st_size:
                 files.truncate(path, whole)
             for record in jsonl.read(path, checked=True):
                 self._note(record)
         self._file = files.Appender(path)
+        if is_there:
+            self._file.sync()
 
     def _note(self, record: Record) -> None:
         first = record["first_step"]
@@ -118,6 +130,7 @@ class RolloutJournal:
         self._append(batch.to_record())
 
     def _append(self, record: Record) -> None:
+        self.guard()
         self._file.append(jsonl.encode(record, checked=True), sync=True)
         self._note(record)
 

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -41,13 +41,23 @@ class Identity:
     parent: Parent | None = None
 
 
-def create_run(
-    root: Path, *, name: str | None, config_text: str, num_threads: int | None, now: datetime
-) -> RunDir:
+def _no_more(_run: RunDir, _identity: Identity) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """What a run is to be made of."""
+
+    config_text: str
+    num_threads: int | None  # None: as many as this process may use
+    parent: Parent | None = None
+    fill: Callable[[RunDir, Identity], None] = _no_more  # writes more while nobody sees the run
+
+
+def create_run(root: Path, new: NewRun, *, name: str | None, now: datetime) -> RunDir:
     """Create a run directory, whole or not at all, and return it.
 
-    `num_threads` None means as many as this process may use.  Raises RunExistsError if the name
-    is taken.
+    Without a name it is called by the time.  Raises RunExistsError if the name is taken.
     """
     folder = runs_folder(root)
     files.ensure_dir(folder)
@@ -57,12 +67,13 @@ def create_run(
         created=now.isoformat(timespec="seconds"),
         rlrun_version=__version__,
         git_commit=_git_commit(),
-        num_threads=num_threads or _usable_cpus(),
+        num_threads=new.num_threads or _usable_cpus(),
+        parent=new.parent,
     )
     remove_dead_leftovers(folder)
     candidates = [run] if name else (_numbered(run, number) for number in count(1))
     for candidate in candidates:
-        if not candidate.path.exists() and _write_run(candidate, identity, config_text):
+        if not candidate.path.exists() and _write_run(candidate, identity, new):
             return candidate
     raise RunExistsError(
         f"run '{run.name}' already exists in {folder}; continue it with "
@@ -101,7 +112,7 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _write_run(run: RunDir, identity: Identity, config_text: str) -> bool:
+def _write_run(run: RunDir, identity: Identity, new: NewRun) -> bool:
     """Write a run whole; return False if another process took its name meanwhile."""
     unfinished = RunDir(run.path.with_name(f".{run.name}.{os.getpid()}.tmp"))
     if unfinished.path.exists():  # of a dead process that had our number
@@ -109,8 +120,9 @@ def _write_run(run: RunDir, identity: Identity, config_text: str) -> bool:
     for path in (unfinished.path, unfinished.training_state, unfinished.logs, unfinished.segments,
                  unfinished.tensorboard):  # fmt: skip
         files.mkdir(path)
-    files.write_new(unfinished.config, config_text.encode())
+    files.write_new(unfinished.config, new.config_text.encode())
     files.write_new(unfinished.identity, canonical.pretty(asdict(identity)).encode())
+    new.fill(unfinished, identity)
     for path in (unfinished.logs, unfinished.path):
         files.sync_dir(path)
     try:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -151,7 +152,10 @@ def _check_records(run: RunDir, after: int, newest: int) -> Reader:
         (run.train_log, lambda: record_checks.check_log(reader, run.train_log, newest=newest)),
         (run.ratios, lambda: record_checks.check_log(reader, run.ratios, newest=newest)),
         (run.sessions, lambda: record_checks.check_ledger(reader)),
-        (run.removals, lambda: record_checks.check_removals(reader)),
+        *(
+            (path, partial(record_checks.check_plain, reader, path))
+            for path in (run.removals, run.quarantine_reasons)
+        ),
     )
     for path, check in checks:
         try:
@@ -173,8 +177,11 @@ def _unfinished(run: RunDir, newest: int) -> Iterator[Finding]:
         yield note(run.latest_link, f"{there}, and the newest that verifies is {newest or 'none'}")
     for path in checkpoints.leftovers(run):
         yield note(path, "a killed session left it")
-    for path in sorted(run.invalid_steps.glob("*")):
-        yield note(path, "it did not verify and was set aside", "remove it when you like")
+    for path in sorted(run.quarantine.glob("*")):
+        if path != run.quarantine_reasons:
+            yield note(path, "it did not verify and was set aside", "remove it when you like")
+    if run.rewind.exists():
+        yield note(run.rewind, "going back to an older step was broken off", MENDED)
     if run.lock.exists() and lock.find_holder(run) is None:
         yield note(run.lock, "its owner is gone", "the next session takes it over")
     for step in sorted(pins.list_pinned(run) - set(checkpoints.list_steps(run))):

@@ -8,11 +8,14 @@ from collections.abc import Callable, Mapping
 from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
-from rlrun.errors import DamagedError
+from rlrun.errors import DamagedError, NoSpaceError
 from rlrun.policy import saved_form
 from rlrun.policy.model import Policy
 from rlrun.runs import checkpoints, manifest
@@ -100,15 +103,26 @@ def load(learner: Learner, step: Step) -> None:
                 f"{step.path} has no {name}, so it cannot be continued; start a new run from its "
                 "model/ with '--set model.initial_adapter=...'"
             )
-    weights = saved_form.bytes_to_tensors((step.path / weights_file).read_bytes())
+    weights = _read(step.path / weights_file, saved_form.bytes_to_tensors)
     learner.policy.load_state(weights, str(step.path / weights_file))
     for file, target in ((OPTIMIZER_FILE, learner.optimizer), (SCHEDULER_FILE, learner.scheduler)):
-        state = saved_form.bytes_to_state((step.path / file).read_bytes())
+        state = _read(step.path / file, saved_form.bytes_to_state)
         if isinstance(target, torch.optim.Optimizer):
             target.load_state_dict(state)
         else:
             target.load_state_dict(state)
     _prove(learner, step, (weights_file, OPTIMIZER_FILE, SCHEDULER_FILE))
+
+
+def _read(path: Path, read: Callable[[bytes], dict[str, Any]]) -> dict[str, Any]:
+    """Return the contents of a file that somebody else may have written."""
+    try:
+        return read(path.read_bytes())
+    except (SafetensorError, UnpicklingError, EOFError) as error:
+        raise DamagedError(
+            f"{path} does not read as a training state, so it was not written by rlrun; move its "
+            "step elsewhere to continue from the one before"
+        ) from error
 
 
 def _prove(learner: Learner, step: Step, names: tuple[str, ...]) -> None:
@@ -125,7 +139,11 @@ def _prove(learner: Learner, step: Step, names: tuple[str, ...]) -> None:
 
 
 class Saver:
-    """Publishes copies of the state, one at a time, in the background if asked."""
+    """Publishes copies of the state, one at a time, in the background if asked.
+
+    Where there is no room for one, training goes on: what it holds is journaled.  A second in a row
+    is an error, and so is the last one of a session (`finish`).
+    """
 
     def __init__(
         self,
@@ -134,10 +152,13 @@ class Saver:
         background: bool,
         before: Callable[[], None],
         on_published: Callable[[int, float], None],
+        on_refused: Callable[[int, NoSpaceError], None],
     ) -> None:
         self._run = run
         self._before = before
         self._on_published = on_published
+        self._on_refused = on_refused
+        self._refusal: NoSpaceError | None = None  # of the last copy
         self._executor = ThreadPoolExecutor(1, "saver") if background else None
         self._pending: Future[None] | None = None
 
@@ -157,6 +178,12 @@ class Saver:
             self._pending = None
             pending.result()
 
+    def finish(self) -> None:
+        """Return when the last copy is published; raises what went wrong with it."""
+        self.wait()
+        if self._refusal is not None:
+            raise self._refusal
+
     def check(self) -> None:
         """Raise what went wrong with the last save, if it has ended; never waits."""
         if self._pending is not None and self._pending.done():
@@ -170,5 +197,14 @@ class Saver:
     def _publish(self, copied: StateCopy) -> None:
         started = time.monotonic()
         self._before()
-        checkpoints.publish(self._run, copied.step, to_files(copied), copied.info)
+        try:
+            checkpoints.publish(self._run, copied.step, to_files(copied), copied.info)
+        except NoSpaceError as refusal:
+            checkpoints.discard(self._run, copied.step)
+            if self._refusal is not None:
+                raise
+            self._refusal = refusal
+            self._on_refused(copied.step, refusal)
+            return
+        self._refusal = None
         self._on_published(copied.step, time.monotonic() - started)

@@ -9,14 +9,15 @@ from rlrun.config.changes import describe, extension
 from rlrun.config.load import config_from_dict, dump_config, load_config
 from rlrun.config.schema import RunConfig
 from rlrun.errors import InexactError, NothingToDoError
-from rlrun.runs import ledger, store
+from rlrun.runs import checkpoints, ledger, store
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import SessionStart
+from rlrun.runs.lock import Lock
 from rlrun.runs.request import SessionRequest
 from rlrun.runs.retention import Pruner
 from rlrun.runs.rollout_journal import RolloutJournal
 from rlrun.runs.store import Identity
-from rlrun.trainer import checkpoint, fingerprint, recovery
+from rlrun.trainer import checkpoint, fingerprint, recovery, rewind
 from rlrun.trainer.batches import BatchSource
 from rlrun.trainer.fingerprint import Verdict
 from rlrun.trainer.recovery import StartingPoint
@@ -37,15 +38,17 @@ class Orders:
     inexact: tuple[str, ...]  # as sentences
 
 
-def prepare(run: RunDir, request: SessionRequest, stopper: Stopper, number: int) -> Session:
+def prepare(run: RunDir, request: SessionRequest, stopper: Stopper, held: Lock) -> Session:
     """Return a session that is ready to train.
 
     Until it is, the run is only tidied: what fails here leaves it as it was.
     """
+    number = held.owner.session
     identity = store.read_identity(run)
     orders = _take_orders(run, request)
+    _rewind(run, identity, request, number)
     start = recovery.find_starting_point(run, run_id=identity.id, from_step=request.from_step)
-    recovery.tidy(run, start.step)
+    recovery.tidy(run, start, session=number)
     _check_replayable(run, orders, start)
     bench = build_workbench(
         orders.config,
@@ -59,10 +62,11 @@ def prepare(run: RunDir, request: SessionRequest, stopper: Stopper, number: int)
         checkpoint.load(bench.learner, start.checkpoint)
     progress = Progress.of(start.manifest)
     progress.seconds += recovery.logged_seconds(run, start.step, start.frontier)
-    recovery.cut_logs(run, number, start.step)
+    held.require()
+    recovery.cut_logs(run, run.abandoned(number), start.step)
     if request.config is not None:
         store.update_config(run, dump_config(orders.config))
-    journal = RolloutJournal(run)
+    journal = RolloutJournal(run, held.require)
     ledger.append_start(run, _start_record(plan, request, start, bench, verdict))
     source = BatchSource(bench, start.recovered, journal, number)
     pruner = Pruner(run, identity.id)
@@ -84,6 +88,18 @@ def _take_orders(run: RunDir, request: SessionRequest) -> Orders:
             "promise of exactness with --allow-inexact"
         )
     return Orders(wanted, tuple(change.key for change in changes), sentences)
+
+
+def _rewind(run: RunDir, identity: Identity, request: SessionRequest, number: int) -> None:
+    """Finish a rewind that was interrupted, then do the one that is asked for."""
+    unfinished = rewind.pending(run)
+    if unfinished is not None:
+        rewind.finish(run, unfinished, session=number)
+    if request.from_step is None or not request.is_rewind:
+        return
+    if request.from_step > 0:
+        checkpoints.require(run, request.from_step, run_id=identity.id)
+    rewind.finish(run, rewind.begin(run, request.from_step), session=number)
 
 
 def _check_replayable(run: RunDir, orders: Orders, start: StartingPoint) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlrun.runs import checkpoints, files, jsonl, rollout_journal
+from rlrun.runs import checkpoints, files, jsonl, quarantine, rollout_journal
 from rlrun.runs.checkpoints import Step
 from rlrun.runs.layout import RunDir
 from rlrun.runs.manifest import Manifest
@@ -17,7 +17,18 @@ class StartingPoint:
     checkpoint: Step | None  # None: step 0
     recovered: Recovered
     frontier: int  # the last step that was taken before, as far as the disk tells
-    notes: tuple[str, ...]
+    passed: tuple[Step, ...] = ()  # newer ones of ours that do not verify
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a session has to say of where it begins."""
+        count = self.frontier - self.step
+        replayed = f"{count} journaled step{'' if count == 1 else 's'}"
+        return tuple(
+            f"step {step.step} does not verify ({step.problem}); it is in quarantine/, going on "
+            f"from step {self.step} and replaying {replayed}"
+            for step in self.passed
+        )
 
     @property
     def step(self) -> int:
@@ -41,18 +52,13 @@ def find_starting_point(run: RunDir, *, run_id: str, from_step: int | None) -> S
     Raises RunNotFoundError, DamagedError or UsageError if `from_step` is not the newest valid step.
     """
     newest, passed = checkpoints.newest_valid(run, run_id=run_id, with_hashes=True)
-    if from_step is not None:
+    if from_step is not None and not (from_step == 0 and newest is None):
         wanted = checkpoints.require(run, from_step, run_id=run_id)
         if newest is not None and newest.step > wanted.step:
             raise checkpoints.refuse_older(run, wanted.step, newest.step)
-    notes = [
-        f"step {step.step} does not verify ({step.problem}); it is left alone" for step in passed
-    ]
     step = newest.step if newest else 0
     recovered = rollout_journal.recover(run, step)
-    if passed and newest:
-        notes.append(f"continuing from step {step}")
-    return StartingPoint(newest, recovered, _frontier(run, step, recovered), tuple(notes))
+    return StartingPoint(newest, recovered, _frontier(run, step, recovered), tuple(passed))
 
 
 def _frontier(run: RunDir, step: int, recovered: Recovered) -> int:
@@ -63,28 +69,28 @@ def _frontier(run: RunDir, step: int, recovered: Recovered) -> int:
     return max(step, logged, committed)
 
 
-def tidy(run: RunDir, step: int) -> None:
-    """Remove a dead session's leftovers and point the link at `step`; 0 for none."""
+def tidy(run: RunDir, start: StartingPoint, *, session: int) -> None:
+    """Remove a dead session's leftovers, put what does not verify aside, and mend the link."""
     checkpoints.remove_leftovers(run)
-    checkpoints.repair_link(run, step or None)
+    for step in start.passed:
+        quarantine.set_aside(run, step.path, step.problem or "", session=session)
+    checkpoints.repair_link(run, start.step or None, session=session)
 
 
-def cut_logs(run: RunDir, session: int, step: int) -> None:
-    """Make the logs end at `step`; a replay writes the later records again."""
-    for name in ("train_log", "ratios"):
-        _cut_after(run, name, session, step)
+def cut_logs(run: RunDir, folder: Path, step: int) -> None:
+    """Make the logs end at `step`; their tails are kept in `folder` first."""
+    for path in (run.train_log, run.ratios):
+        _cut_after(path, folder, step)
 
 
-def _cut_after(run: RunDir, name: str, session: int, step: int) -> None:
-    """Cut a log behind the last record up to `step`, keeping the tail under `abandoned/` first."""
-    path = getattr(run, name)
+def _cut_after(path: Path, folder: Path, step: int) -> None:
+    """Cut a log behind the last record up to `step`; the tail is durable before that."""
     if not path.exists():
         return
     keep = _end_of(path, step)
     size = path.stat().st_size
     if keep == size:
         return
-    folder = run.abandoned(session)
     files.ensure_dir(folder)
     with path.open("rb") as file:
         file.seek(keep)

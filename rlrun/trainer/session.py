@@ -7,12 +7,12 @@ from time import monotonic
 from typing import Any, Literal
 
 from rlrun.config.schema import SavingConfig
-from rlrun.errors import NotFiniteError, StorageError
+from rlrun.errors import NoSpaceError, NotFiniteError, StorageError
 from rlrun.policy import saved_form
 from rlrun.policy.optimizer import set_hyperparameters
-from rlrun.runs import canonical
+from rlrun.runs import canonical, ledger
 from rlrun.runs.layout import RunDir
-from rlrun.runs.ledger import Outcome
+from rlrun.runs.ledger import Outcome, SessionWarning
 from rlrun.runs.manifest import Manifest
 from rlrun.runs.retention import Pruner, Rules
 from rlrun.runs.rollout_journal import RolloutJournal
@@ -94,12 +94,18 @@ class Session:
         self._saver = Saver(
             plan.run,
             background=bench.config.saving.background,
-            before=self._reporter.sync,
+            before=self._before_save,
             on_published=self._after_save,
+            on_refused=self._after_refusal,
         )
         self._schedule = SaveSchedule(step=progress.step, epoch=self._epoch, now=monotonic())
         self._generation_seconds = 0.0
         self._last_batch: Batch | None = None  # of the last step that this session took
+
+    def _before_save(self) -> None:
+        """See to it that a checkpoint is ours to write, and that the logs up to it are durable."""
+        self._journal.guard()
+        self._reporter.sync()
 
     @property
     def _epoch(self) -> float:
@@ -155,6 +161,7 @@ class Session:
         Raises NotFiniteError if it would spoil the state, which is saved as it is then.
         """
         self.phase = "updating"
+        self._journal.guard()
         started = monotonic()
         step = self.progress.step + 1
         try:
@@ -222,7 +229,7 @@ class Session:
         """Write a checkpoint if a step was taken since the last one; return when it is safe."""
         if self._last_batch is not None and self.progress.step != self._schedule.step:
             self._save(self._last_batch)
-        self.wait_for_save()
+        self._saver.finish()
 
     def wait_for_save(self) -> None:
         """Return when no checkpoint is being written; raises what went wrong with the last one."""
@@ -255,6 +262,12 @@ class Session:
         except (StorageError, OSError) as refusal:
             _log.warning("saved step %d, but could not remove older ones: %s", step, refusal)
         self.stopper.note_save(seconds + monotonic() - started)
+
+    def _after_refusal(self, step: int, refusal: NoSpaceError) -> None:
+        """Say that a checkpoint had no room, and that training goes on."""
+        message = f"{refusal}; training goes on, and the next checkpoint tries again"
+        _log.warning("%s", message)
+        ledger.append_warning(self.plan.run, SessionWarning(self.plan.session, step, message))
 
     def _manifest_info(self, batch: Batch) -> Mapping[str, Any]:
         progress, config = self.progress, dict(batch.record.config)

@@ -74,7 +74,8 @@ class Ending:
         if error is not None and not isinstance(error, StopNow):
             self._await_save()
         try:
-            ledger.append_end(self.run, self._record())
+            if not self.held.is_lost:  # else the ledger is another session's to write
+                ledger.append_end(self.run, self._record())
         except StorageError as refusal:  # a full disk, most likely: the exit code must say it all
             self.exit_code = refusal.exit_code
             _log.error("%s", refusal)
@@ -156,14 +157,18 @@ def run_session(
     """
     stopper = stopper or Stopper(max_seconds=request.max_seconds, clock=monotonic)
     held = lock.Lock(run, lambda: ledger.next_session(run), heartbeat_seconds=heartbeat_seconds)
-    with Ending(run, held) as ending:
-        owner = held.owner
+    owner = held.owner
+    try:
         ledger.append_opening(run, SessionOpening(owner.session, _now(), owner.host, owner.pid))
+    except BaseException:  # a session that did not open has no end: its number is free again
+        held.release()
+        raise
+    with Ending(run, held) as ending:
         _prepare_libraries()
         from rlrun.trainer.loop import train
         from rlrun.trainer.preparation import prepare
 
-        ending.session = prepare(run, request, stopper, owner.session)
+        ending.session = prepare(run, request, stopper, held)
         ending.finish(train(ending.session))
         ending.session.close()
     return ending.exit_code

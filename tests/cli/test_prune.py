@@ -104,12 +104,21 @@ def test_another_tool_s_run_is_refused(rlrun: Run, make_foreign_run: Run) -> Non
     assert "was not written by rlrun" in said.err
 
 
+def test_a_run_on_its_way_back_is_left_to_arrive(rlrun: Run, five: Any) -> None:
+    five.run.rewind.write_text("{}")
+    said = rlrun("prune", "a", "--keep-latest", "1")
+    assert said.code == 5
+    assert "let 'rlrun resume a --steps 1' finish that" in said.err
+    assert len(checkpoints.list_steps(five.run)) == 5
+    assert not five.run.lock.exists()
+
+
 def test_leftovers_go_and_the_link_is_repaired_before_its_target_goes(
     rlrun: Run, five: Any
 ) -> None:
     run: RunDir = five.run
     run.unfinished_step(9).mkdir()
-    checkpoints.repair_link(run, 2)
+    checkpoints.repair_link(run, 2, session=1)
     assert rlrun("prune", "a", "--keep-latest", "1").code == 0
     assert checkpoints.linked_step(run) == 5
     assert not list(run.training_state.glob(".*.tmp"))

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from rlrun.cli import watch
 from rlrun.runs import ledger
+from rlrun.runs.layout import RunDir
+from rlrun.runs.request import SessionRequest
 
 Run = Callable[..., Any]
 LINEAR = "grpo:\n  schedule: linear\ntrain:\n  max_steps: 10\n"
@@ -133,8 +136,53 @@ def test_an_earlier_step_is_refused_before_a_session_is_made_of_it(
     maker.saves(4)
     said = rlrun("resume", "a", "--from", "2")
     assert said.code == 2
-    assert "step 2 of run 'a' is not the newest: step 4 is" in said.err
+    assert "step 2 of run 'a' is not the newest: step 4 is; add --rewind" in said.err
+    assert "or --fork NEW_NAME" in said.err
     assert len(ledger.read(maker.run)) == 1
+
+
+def test_going_back_is_the_workers_to_do(
+    rlrun: Run, make_stopped: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = make_stopped()
+    maker.saves(2)
+    maker.saves(4)
+    asked: list[SessionRequest] = []
+    monkeypatch.setattr(watch, "work", lambda new: asked.append(new.request) or 0)
+    assert rlrun("resume", "a", "--from", "2", "--rewind").code == 0
+    assert rlrun("resume", "a", "--from", "0", "--rewind").code == 0
+    assert [(one.from_step, one.is_rewind) for one in asked] == [(2, True), (0, True)]
+
+
+@pytest.mark.parametrize("odd", [["--rewind"], ["--from", "2", "--rewind", "--fork", "b"]])
+def test_going_back_needs_a_step_and_is_no_fork(
+    odd: list[str], rlrun: Run, make_stopped: Run
+) -> None:
+    make_stopped()
+    said = rlrun("resume", "a", *odd)
+    assert said.code == 2
+    assert "--rewind goes with --from STEP and not with --fork" in said.err
+
+
+def test_a_fork_is_another_run_with_any_setting_changed(
+    rlrun: Run, make_stopped: Run, root: Path
+) -> None:
+    maker = make_stopped()
+    maker.saves(2)
+    said = rlrun("resume", "a", "--from", "2", "--fork", "b", "--set", "seed=7")
+    assert said.code == 0
+    assert "forked run 'b' from step 2 of 'a'" in said.err
+    assert "changed: seed: 0 -> 7" in said.err
+    child = RunDir(root / "training_runs" / "b")
+    assert "seed: 7\n" in child.config.read_text()
+    assert len(ledger.read(maker.run)) == 1
+
+
+def test_a_run_without_a_checkpoint_cannot_be_forked(rlrun: Run, make_stopped: Run) -> None:
+    make_stopped()
+    said = rlrun("resume", "a", "--fork", "b")
+    assert said.code == 4
+    assert "has no checkpoint to fork from" in said.err
 
 
 def test_a_run_that_is_not_there_is_code_4_with_the_nearest(rlrun: Run, make_stopped: Run) -> None:

@@ -209,3 +209,50 @@ def test_the_session_survives_the_death_of_the_command_line(
     process.wait(timeout=PATIENCE_SECONDS)
     assert lock.find_holder(run) is not None
     assert rlrun("stop", "a").out.startswith("run 'a' at step")
+
+
+def test_the_same_line_starts_a_run_continues_it_and_ends_well_when_it_is_finished(
+    rlrun: Run, fake_worker: Run, root: Path
+) -> None:
+    line = (
+        "train",
+        "--name",
+        "a",
+        "--recover",
+        "auto",
+        "--steps",
+        "3",
+        "--set",
+        "train.max_steps=5",
+    )
+    fake_worker(max_steps=5)
+    first, second, third = (rlrun(*line) for _ in range(3))
+    assert [one.code for one in (first, second, third)] == [0, 0, 0]
+    assert "created run 'a'" in first.err
+    assert "continuing run 'a'" in second.err
+    assert "finished" in second.out
+    assert "run 'a' is finished at step 5 of 5" in third.out
+
+
+def test_only_to_resume_is_not_to_start(rlrun: Run, fake_worker: Run, root: Path) -> None:
+    fake_worker()
+    said = rlrun("train", "--name", "a", "--recover", "resume")
+    assert said.code == 4
+    assert "to resume; '--recover auto' would start it" in said.err
+
+
+def test_recovery_needs_a_name(rlrun: Run, fake_worker: Run) -> None:
+    fake_worker()
+    assert "--recover auto needs the run's name" in rlrun("train", "--recover", "auto").err
+
+
+def test_another_configuration_than_the_runs_is_refused(rlrun: Run, fake_worker: Run) -> None:
+    fake_worker(max_steps=5)
+    line = ("train", "--name", "a", "--recover", "auto", "--steps", "2")
+    assert rlrun(*line).code == 0
+    said = rlrun(*line, "--set", "seed=7")
+    assert said.code == 10
+    assert "made with other settings than this command asks for: seed: 0 -> 7" in said.err
+    said = rlrun(*line, "--set", "saving.every_steps=9")
+    assert said.code == 0
+    assert "the run keeps its own saving.every_steps" in said.err

@@ -62,7 +62,7 @@ def cluttered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pins.write_pin(run, 2)
     shutil.copytree(run.step(5), run.unfinished_step(9))
     shutil.copytree(run.step(2), run.removed_step(8))
-    checkpoints.repair_link(run, 1)  # behind, at a step that goes
+    checkpoints.repair_link(run, 1, session=1)  # behind, at a step that goes
     maker.was_held_by_the_dead(1)
     return root
 

@@ -18,7 +18,7 @@ CONTENTS = {"optimizer.pt": b"moments", "model/weights": b"weights", "model/conf
 
 
 def publish(run: RunDir, step: int, contents: Mapping[str, bytes] = CONTENTS, **info: Any) -> None:
-    checkpoints.publish(run, step, contents, {"run_id": RUN_ID, "step": step, **info})
+    checkpoints.publish(run, step, contents, {"run_id": RUN_ID, "step": step, "session": 1, **info})
 
 
 def inspect(run: RunDir, step: int, *, with_hashes: bool = True) -> checkpoints.Step:
@@ -102,20 +102,21 @@ def test_an_invalid_step_is_moved_aside_and_never_removed(run: RunDir) -> None:
         damage(run, 3)
     publish(run, 3)
     assert inspect(run, 3).is_valid
-    assert sorted(path.name for path in run.invalid_steps.iterdir()) == ["step_3.0", "step_3.1"]
-    assert contents_of(run.invalid_steps / "step_3.1")["optimizer.pt"] == b"MOMENTS"
+    moved = sorted(path.name for path in run.quarantine.iterdir() if path.is_dir())
+    assert moved == ["step_3.0", "step_3.1"]
+    assert contents_of(run.quarantine / "step_3.1")["optimizer.pt"] == b"MOMENTS"
 
 
 def test_an_invalid_step_finds_a_free_name_when_somebody_tidied(run: RunDir) -> None:
     for name in ("step_3.1", "step_2.0"):
-        (run.invalid_steps / name / "kept").mkdir(parents=True)
+        (run.quarantine / name / "kept").mkdir(parents=True)
     for _ in range(2):
         publish(run, 3)
         damage(run, 3)
     publish(run, 3)
-    moved = sorted(path.name for path in run.invalid_steps.iterdir())
+    moved = sorted(path.name for path in run.quarantine.iterdir() if path.is_dir())
     assert moved == ["step_2.0", "step_3.0", "step_3.1", "step_3.2"]
-    assert (run.invalid_steps / "step_3.1" / "kept").is_dir()
+    assert (run.quarantine / "step_3.1" / "kept").is_dir()
 
 
 def test_an_invalid_step_is_moved_only_when_the_new_one_is_durable(run: RunDir) -> None:
@@ -301,7 +302,7 @@ def test_a_link_that_is_missing_dangling_foreign_or_behind_is_mended(
     run.latest_link.unlink()
     if target is not None:
         run.latest_link.symlink_to(target)
-    checkpoints.repair_link(run, 3)
+    checkpoints.repair_link(run, 3, session=1)
     assert link_of(run) == "step_3"
 
 
@@ -310,15 +311,15 @@ def test_a_folder_in_the_links_place_is_moved_aside(run: RunDir) -> None:
     publish(run, 3)
     run.latest_link.unlink()
     shutil.copytree(run.step(3), run.latest_link)
-    checkpoints.repair_link(run, 3)
+    checkpoints.repair_link(run, 3, session=1)
     assert link_of(run) == "step_3"
-    assert contents_of(run.invalid_steps / "step_latest.0")["optimizer.pt"] == b"moments"
+    assert contents_of(run.quarantine / "step_latest.0")["optimizer.pt"] == b"moments"
 
 
 def test_a_link_that_is_right_is_left_alone(run: RunDir) -> None:
     publish(run, 3)
     with recorded() as calls:
-        checkpoints.repair_link(run, 3)
+        checkpoints.repair_link(run, 3, session=1)
     assert calls == []
 
 
@@ -330,9 +331,9 @@ def test_a_valid_step_that_is_kept_gets_its_link_back(run: RunDir) -> None:
 
 
 def test_without_a_step_there_is_no_link(run: RunDir) -> None:
-    checkpoints.repair_link(run, None)
+    checkpoints.repair_link(run, None, session=1)
     run.latest_link.symlink_to("step_9")
-    checkpoints.repair_link(run, None)
+    checkpoints.repair_link(run, None, session=1)
     assert not run.latest_link.is_symlink()
 
 

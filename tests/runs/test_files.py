@@ -62,7 +62,7 @@ PRIMITIVES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     ),
     "an old file that grows": (
         lambda d: append(d / "old"),
-        ["open old", "write old", "write old", "fsync old", "close old"],
+        ["open old", "fsync folder", "write old", "write old", "fsync old", "close old"],
     ),
 }  # fmt: skip
 
@@ -238,3 +238,41 @@ def test_a_folder_that_is_gone_cannot_be_synced(folder: Path) -> None:
 def test_a_missing_file_is_named_in_the_sentence(folder: Path) -> None:
     with pytest.raises(StorageError, match=r"cannot rename .*/new: No such file or directory"):
         files.rename(folder / "absent", folder / "new")
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_an_append_that_fails_is_cut_off_and_was_the_last(
+    call: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        if call == "write":
+            whole_write(appender._descriptor, b"tw")  # a part that was taken
+        raise OSError(errno.EIO, "Input/output error")
+
+    whole_write = os.write
+    appender = files.Appender(folder / "old")
+    appender.append(b"one\n", sync=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, call, refuse)
+        with pytest.raises(StorageError, match=f"cannot {call} .*/old: Input/output error"):
+            appender.append(b"two\n", sync=True)
+    # the fsync that follows a cut may be refused too; the cut itself stands
+    assert (folder / "old").read_bytes() == b"beforeone\n"
+    for again in (lambda: appender.append(b"two\n", sync=False), appender.sync):
+        with pytest.raises(StorageError, match="an earlier write to it failed; check the disk"):
+            again()
+
+
+def test_a_sync_that_fails_cuts_off_all_that_was_not_durable(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    appender = files.Appender(folder / "old")
+    for record in (b"one\n", b"two\n"):
+        appender.append(record, sync=False)
+    monkeypatch.setattr(files.os, "fsync", refuse)
+    with pytest.raises(StorageError):
+        appender.sync()
+    assert (folder / "old").read_bytes() == b"before"

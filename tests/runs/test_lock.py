@@ -1,5 +1,6 @@
 """One writer: a living owner is respected, a dead one replaced, and asking changes nothing."""
 
+import errno
 import json
 import os
 import socket
@@ -24,9 +25,11 @@ def take(run: RunDir, session: int = 1, now: float = NOW) -> lock.Lock:
     return lock.Lock(run, lambda: session, now=lambda: now, heartbeat_seconds=None)
 
 
-def write_owner(run: RunDir, *, host: str, heartbeat: float = NOW, pid: int = 4121) -> None:
+def write_owner(
+    run: RunDir, *, host: str, heartbeat: float = NOW, pid: int = 4121, boot_id: str = "b"
+) -> None:
     """Leave the lock file of a process elsewhere, or of one that is gone."""
-    owner = {"host": host, "pid": pid, "boot_id": "b", "session": 7}
+    owner = {"host": host, "pid": pid, "boot_id": boot_id, "session": 7}
     run.lock.write_text(json.dumps(owner))
     os.utime(run.lock, (heartbeat, heartbeat))
 
@@ -212,8 +215,68 @@ def test_asking_about_a_run_that_nobody_holds_makes_no_lock_file(run: RunDir) ->
     assert not run.lock.exists()
 
 
+def test_a_machine_that_changed_its_name_is_known_by_its_boot(run: RunDir) -> None:
+    write_owner(run, host="as-it-was-called", boot_id=lock.this_process(1).boot_id)
+    assert lock.find_holder(run, lambda: NOW) is None  # fresh, but the kernel knows that it is gone
+    take(run).release()
+
+
+def test_an_owner_of_before_this_machine_was_started_is_dead(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "uptime").write_text("20.5 70.0\n")
+    monkeypatch.setattr(lock, "_UPTIME", tmp_path / "uptime")
+    write_owner(run, host=socket.gethostname(), heartbeat=NOW - 25, boot_id="the one before")
+    assert lock.find_holder(run, lambda: NOW) is None
+    take(run).release()
+
+
+def test_another_machine_of_the_same_name_is_respected(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "uptime").write_text("20.5 70.0\n")
+    monkeypatch.setattr(lock, "_UPTIME", tmp_path / "uptime")
+    write_owner(run, host=socket.gethostname(), heartbeat=NOW - 5, boot_id="another")
+    with pytest.raises(LockedError, match="pid 4121"):
+        take(run)
+
+
+def test_a_heartbeat_far_ahead_of_the_clock_is_said(run: RunDir) -> None:
+    write_owner(run, host="gpu-2", heartbeat=NOW + 3600)
+    with pytest.raises(LockedError) as caught:
+        take(run)
+    assert str(caught.value) == (
+        "run 'sums' is being written by pid 4121 on gpu-2, and its heartbeat is 3600 s ahead of "
+        "the clock here, so nobody can tell whether it lives; set the clocks right, or remove "
+        f"{run.lock} if it does not"
+    )
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_refused(
+    number: int, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, kind: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(lock.fcntl, "flock", refuse)
+    with pytest.raises(StorageError, match=r"has no file locks .*keep runs on one that has them"):
+        take(run)
+
+
+def test_a_session_that_was_taken_over_while_it_stood_still_learns_it(run: RunDir) -> None:
+    held = take(run)
+    held.require()
+    write_owner(run, host="gpu-2")
+    with pytest.raises(LockedError, match="taken over by pid 4121 on gpu-2 while this session"):
+        held.require()
+    held.release()
+    assert lock.read_owner(run) is not None  # the other one's
+
+
 def test_asking_never_keeps_a_session_from_taking_the_run(run: RunDir) -> None:
-    write_owner(run, host=socket.gethostname())  # a dead session's, so that asking looks closer
+    here = lock.this_process(7)  # a dead session's, so that asking looks closer
+    write_owner(run, host=here.host, boot_id=here.boot_id)
     dead = run.lock.read_bytes()
     is_done = threading.Event()
 

@@ -13,7 +13,7 @@ from rlrun.runs.layout import RunDir
 
 @pytest.fixture
 def step_dir(run: RunDir) -> Path:
-    checkpoints.publish(run, 3, {"weights": b"12345"}, {"run_id": "me", "step": 3})
+    checkpoints.publish(run, 3, {"weights": b"12345"}, {"run_id": "me", "step": 3, "session": 1})
     return run.step(3)
 
 
@@ -84,7 +84,9 @@ def test_a_checkpoint_that_becomes_another_one_while_it_is_locked_is_locked_anew
     def replaced_before(descriptor: int, how: int) -> None:
         monkeypatch.setattr(pins.fcntl, "flock", lock)
         step_dir.rename(run.path / "old")
-        checkpoints.publish(run, 3, {"weights": b"54321"}, {"run_id": "me", "step": 3})
+        checkpoints.publish(
+            run, 3, {"weights": b"54321"}, {"run_id": "me", "step": 3, "session": 1}
+        )
         lock(descriptor, how)
 
     monkeypatch.setattr(pins.fcntl, "flock", replaced_before)

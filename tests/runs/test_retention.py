@@ -35,7 +35,7 @@ def six(run: RunDir) -> RunDir:
 
 
 def save(run: RunDir, step: int) -> None:
-    info = {"run_id": RUN_ID, "step": step}
+    info = {"run_id": RUN_ID, "step": step, "session": 1}
     checkpoints.publish(run, step, {"model/weights": b"%05d" % step}, info)
 
 
@@ -184,7 +184,9 @@ def test_steps_that_do_not_verify_and_other_tools_steps_are_never_touched(six: R
 
 
 def save_other(run: RunDir, step: int) -> None:
-    checkpoints.publish(run, step, {"weights": b"theirs"}, {"run_id": "another", "step": step})
+    checkpoints.publish(
+        run, step, {"weights": b"theirs"}, {"run_id": "another", "step": step, "session": 1}
+    )
 
 
 def test_pinned_steps_and_steps_in_use_stay(six: RunDir) -> None:

@@ -255,11 +255,17 @@ def test_opening_cuts_a_torn_tail_so_that_the_next_record_is_whole(run: RunDir) 
     assert list(rollout_journal.recover(run, 0).batches) == [1, 2]
 
 
-def test_opening_a_whole_journal_cuts_nothing(run: RunDir) -> None:
+def test_opening_a_whole_journal_cuts_nothing_and_makes_it_durable(run: RunDir) -> None:
     write(run, batches=[(1, 1)])
     with recorded() as calls:
         RolloutJournal(run).close()
-    assert calls == ["open rollouts.jsonl", "close rollouts.jsonl"]
+    assert calls == [
+        "fsync rollouts",
+        "open rollouts.jsonl",
+        "fsync logs",
+        "fsync rollouts.jsonl",
+        "close rollouts.jsonl",
+    ]
 
 
 def test_a_journal_opened_again_knows_what_it_holds(run: RunDir) -> None:

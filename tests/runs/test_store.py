@@ -11,14 +11,13 @@ from rlrun import __version__
 from rlrun.errors import DamagedError, RunExistsError, RunNotFoundError, UsageError
 from rlrun.runs import files, lock, pins, store
 from rlrun.runs.layout import RunDir
+from rlrun.runs.store import NewRun
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 
 
 def create(root: Path, name: str | None, num_threads: int | None = 2) -> RunDir:
-    return store.create_run(
-        root, name=name, config_text="seed: 7\n", num_threads=num_threads, now=NOW
-    )
+    return store.create_run(root, NewRun("seed: 7\n", num_threads), name=name, now=NOW)
 
 
 def age(run: RunDir, *, last_active: float) -> None:

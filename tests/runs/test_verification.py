@@ -144,7 +144,7 @@ def test_what_no_session_mends_is_damage(
     [
         (lambda run: run.latest_link.unlink(), "training_state/step_latest", "is missing"),
         (
-            lambda run: checkpoints.repair_link(run, 2),
+            lambda run: checkpoints.repair_link(run, 2, session=1),
             "training_state/step_latest",
             "names step 2, and the newest that verifies is 5",
         ),
@@ -166,9 +166,14 @@ def test_what_no_session_mends_is_damage(
         (lambda run: pins.write_pin(run, 9), "pins/step_9", "its step is not there"),
         (lambda run: run.step(40).mkdir(), "training_state/step_40", "another tool's: "),
         (
-            lambda run: (run.invalid_steps / "step_3.0").mkdir(parents=True),
-            "training_state/.invalid/step_3.0",
+            lambda run: (run.quarantine / "step_3.0").mkdir(parents=True),
+            "quarantine/step_3.0",
             "it did not verify and was set aside",
+        ),
+        (
+            lambda run: run.rewind.write_text("{}"),
+            "rewind.json",
+            "going back to an older step was broken off",
         ),
         (
             lambda run: run.lock.write_text('{"host":"gone","pid":1}'),
@@ -217,7 +222,7 @@ def test_what_the_disk_does_not_give_back_is_damage(
 def test_what_a_session_has_in_hand_is_no_leftover(spoiled: RunDir) -> None:
     held = lock.Lock(spoiled, lambda: 2, heartbeat_seconds=None)
     spoiled.unfinished_step(6).mkdir()
-    checkpoints.repair_link(spoiled, 2)
+    checkpoints.repair_link(spoiled, 2, session=1)
     assert found(spoiled) == []
     held.release()
 

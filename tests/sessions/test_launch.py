@@ -13,7 +13,8 @@ from rlrun.sessions.launch import require_train_extra, start_worker
 
 SAY_WHO = """
 import os, sys
-print(os.getsid(0) == os.getpid(), sys.stdin.read() == "", sys.argv[2:], os.environ["COLOUR"])
+known = [os.environ[name] for name in ("COLOUR", "GOMP_SPINCOUNT")]
+print(os.getsid(0) == os.getpid(), sys.stdin.read() == "", sys.argv[2:], *known)
 print("oops", file=sys.stderr)
 """
 
@@ -22,6 +23,7 @@ def test_a_worker_has_its_own_session_an_empty_stdin_and_its_orders(
     make_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLOUR", "blue")
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")  # what the user says counts
     run = make_run("a").run
     run.worker_log.write_text("before\n")
     request = SessionRequest(steps=3)
@@ -29,7 +31,7 @@ def test_a_worker_has_its_own_session_an_empty_stdin_and_its_orders(
     assert worker.wait(timeout=20) == 0
     said = run.worker_log.read_text().splitlines()
     assert said[0] == "before"
-    assert f"True True ['--request', '{request.to_text()}'] blue" in said
+    assert f"True True ['--request', '{request.to_text()}'] blue 7" in said
     assert "oops" in said
     assert os.getsid(0) != worker.pid
 

@@ -5,6 +5,7 @@ Steps, draws and saves are counted from 1, in the session.
 
 import errno
 import itertools
+import json
 import os
 import signal
 import threading
@@ -133,6 +134,29 @@ def disk_full(name: str, at: int) -> None:
         return whole(descriptor, data)
 
     os.write = write
+
+
+def too_full_for_checkpoints(*saves: int) -> None:
+    """Let these saves find less room than they need, and the others enough."""
+    from rlrun.runs import checkpoints
+
+    whole, numbers = checkpoints.check_space, itertools.count(1)
+
+    def check(run: Any, needed_bytes: int) -> None:
+        whole(run, 2**70 if next(numbers) in saves else needed_bytes)
+
+    checkpoints.check_space = check
+
+
+def taken_over(run_dir: Path, module: str, name: str, at: int) -> None:
+    """Let another machine take the run at the n-th call of a function, as if we had slept."""
+
+    def take(result: Any) -> Any:
+        owner = {"host": "gpu-2", "pid": 4121, "boot_id": "another", "session": 9}
+        (run_dir / "lock.json").write_text(json.dumps(owner))
+        return result
+
+    _replace_at(__import__(module, fromlist=[name]), name, at, take)
 
 
 def ticking_clock() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from rlrun.runs import checkpoints, jsonl, ledger, lock, store
 from rlrun.runs.ledger import Outcome, SessionEnd, SessionOpening, SessionStart
 from rlrun.runs.lock import Owner
+from rlrun.runs.store import NewRun
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CONFIG = "train:\n  max_steps: 10\n"
@@ -18,7 +19,7 @@ class RunMaker:
     """Makes one run and what sessions leave in it."""
 
     def __init__(self, root: Path, name: str, config: str) -> None:
-        self.run = store.create_run(root, name=name, config_text=config, num_threads=1, now=NOW)
+        self.run = store.create_run(root, NewRun(config, 1), name=name, now=NOW)
         self.id = store.read_identity(self.run).id
 
     def opens(self, session: int = 1, *, pid: int = 4121, host: str = "gpu-2") -> None:
@@ -49,7 +50,7 @@ class RunMaker:
                 file.write(jsonl.encode({"kind": kind}, checked=True))
 
     def saves(self, step: int) -> None:
-        info = {"run_id": self.id, "step": step}
+        info = {"run_id": self.id, "step": step, "session": 1}
         checkpoints.publish(self.run, step, {"model/weights": b"12345"}, info)
 
     def is_held_elsewhere(self, session: int = 1, *, pid: int = 4121, host: str = "gpu-2") -> Owner:
@@ -58,7 +59,7 @@ class RunMaker:
         return owner
 
     def was_held_by_the_dead(self, session: int) -> Owner:
-        owner = Owner(socket.gethostname(), 4121, "an earlier boot", session)
+        owner = Owner(socket.gethostname(), 4121, lock.this_process(session).boot_id, session)
         self.run.lock.write_text(jsonl.encode(asdict(owner), checked=False).decode())
         return owner
 

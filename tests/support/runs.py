@@ -8,6 +8,7 @@ from rlrun.config.load import dump_config, load_config
 from rlrun.config.schema import RunConfig
 from rlrun.runs import store
 from rlrun.runs.layout import RunDir
+from rlrun.runs.store import NewRun
 
 MICRO = (
     "train.max_steps=6",
@@ -30,10 +31,10 @@ def micro_config(model: Path, overrides: Sequence[str] = ()) -> RunConfig:
 
 def make_run(root: Path, name: str, model: Path, overrides: Sequence[str] = ()) -> RunDir:
     text = dump_config(micro_config(model, overrides))
-    return store.create_run(root, name=name, config_text=text, num_threads=1, now=datetime.now(UTC))
+    return store.create_run(root, NewRun(text, 1), name=name, now=datetime.now(UTC))
 
 
 def empty_run(root: Path) -> RunDir:
     """Return a run that nobody will train: its configuration is hardly one."""
     now = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
-    return store.create_run(root, name="sums", config_text="seed: 0\n", num_threads=1, now=now)
+    return store.create_run(root, NewRun("seed: 0\n", 1), name="sums", now=now)

@@ -16,7 +16,9 @@ RUN_ID = "0123456789abcdef"
 
 
 def save(run: RunDir, step: int) -> None:
-    checkpoints.publish(run, step, {"weights": b"w"}, {"run_id": RUN_ID, "step": step})
+    checkpoints.publish(
+        run, step, {"weights": b"w"}, {"run_id": RUN_ID, "step": step, "session": 1}
+    )
 
 
 def damage(run: RunDir, step: int) -> None:
@@ -107,9 +109,10 @@ def test_an_invalid_step_is_passed_over_with_a_note(run: RunDir) -> None:
     start = find(run)
     assert start.step == 2
     assert start.notes == (
-        "step 6 does not verify (weights does not match its SHA-256); it is left alone",
-        "step 4 does not verify (weights does not match its SHA-256); it is left alone",
-        "continuing from step 2",
+        "step 6 does not verify (weights does not match its SHA-256); it is in quarantine/, going "
+        "on from step 2 and replaying 0 journaled steps",
+        "step 4 does not verify (weights does not match its SHA-256); it is in quarantine/, going "
+        "on from step 2 and replaying 0 journaled steps",
     )
 
 
@@ -125,9 +128,9 @@ def test_an_older_step_is_refused_with_both_ways_out(run: RunDir) -> None:
     with pytest.raises(UsageError) as caught:
         find(run, from_step=2)
     assert str(caught.value) == (
-        "step 2 of run 'sums' is not the newest: step 4 is; continue with '--from latest', or "
-        "start a new run from it with "
-        f"'rlrun train --set model.initial_adapter={run.step(2) / 'model'}'"
+        "step 2 of run 'sums' is not the newest: step 4 is; add --rewind to go back to it (what is "
+        "behind it moves to abandoned/, nothing is deleted), or --fork NEW_NAME to go on from it "
+        "in another run"
     )
 
 
@@ -152,7 +155,7 @@ def test_looking_changes_nothing(run: RunDir) -> None:
 def test_logs_are_cut_behind_the_step_and_the_tail_is_kept(run: RunDir) -> None:
     log(run, range(1, 6))
     whole = run.train_log.read_bytes()
-    recovery.cut_logs(run, session=3, step=2)
+    recovery.cut_logs(run, run.abandoned(session=3), step=2)
     for name in ("train_log.jsonl", "ratios.jsonl"):
         kept, tail = run.logs / name, run.abandoned(3) / name
         assert [record["step"] for record in jsonl.read(kept)] == [1, 2]
@@ -162,11 +165,11 @@ def test_logs_are_cut_behind_the_step_and_the_tail_is_kept(run: RunDir) -> None:
 
 def test_cutting_again_changes_nothing(run: RunDir) -> None:
     log(run, range(1, 6))
-    recovery.cut_logs(run, session=3, step=2)
+    recovery.cut_logs(run, run.abandoned(session=3), step=2)
     before = {path: path.read_bytes() for path in run.logs.rglob("*.jsonl")}
     with recorded() as calls:
-        recovery.cut_logs(run, session=3, step=2)
-        recovery.cut_logs(run, session=4, step=2)
+        recovery.cut_logs(run, run.abandoned(session=3), step=2)
+        recovery.cut_logs(run, run.abandoned(session=4), step=2)
     assert calls == []
     assert {path: path.read_bytes() for path in run.logs.rglob("*.jsonl")} == before
 
@@ -174,7 +177,7 @@ def test_cutting_again_changes_nothing(run: RunDir) -> None:
 def test_the_tail_is_durable_before_the_log_is_cut(run: RunDir) -> None:
     log(run, [1, 2])
     with recorded() as calls:
-        recovery.cut_logs(run, session=3, step=1)
+        recovery.cut_logs(run, run.abandoned(session=3), step=1)
     cuts = ["rename train_log.jsonl", "fsync session_3", "truncate train_log.jsonl",
             "rename ratios.jsonl", "truncate ratios.jsonl"]  # fmt: skip
     places = [calls.index(call) for call in cuts]
@@ -184,9 +187,9 @@ def test_the_tail_is_durable_before_the_log_is_cut(run: RunDir) -> None:
 def test_a_cut_that_was_interrupted_is_made_again_and_keeps_the_same_tail(run: RunDir) -> None:
     log(run, range(1, 6))
     whole = run.train_log.read_bytes()
-    recovery.cut_logs(run, session=3, step=2)
+    recovery.cut_logs(run, run.abandoned(session=3), step=2)
     run.train_log.write_bytes(whole)  # as if killed between keeping the tail and cutting
-    recovery.cut_logs(run, session=4, step=2)
+    recovery.cut_logs(run, run.abandoned(session=4), step=2)
     tails = [run.abandoned(session) / "train_log.jsonl" for session in (3, 4)]
     assert tails[0].read_bytes() == tails[1].read_bytes()
     assert [record["step"] for record in jsonl.read(run.train_log)] == [1, 2]
@@ -196,17 +199,17 @@ def test_a_torn_line_is_cut_too(run: RunDir) -> None:
     log(run, [1, 2])
     with run.train_log.open("ab") as file:
         file.write(b'{"step":3')
-    recovery.cut_logs(run, session=2, step=2)
+    recovery.cut_logs(run, run.abandoned(session=2), step=2)
     assert [record["step"] for record in jsonl.read(run.train_log)] == [1, 2]
     assert (run.abandoned(2) / "train_log.jsonl").read_bytes() == b'{"step":3'
     assert not (run.abandoned(2) / "ratios.jsonl").exists()
 
 
 def test_logs_that_end_at_the_step_or_are_not_there_are_left_alone(run: RunDir) -> None:
-    recovery.cut_logs(run, session=2, step=2)
+    recovery.cut_logs(run, run.abandoned(session=2), step=2)
     log(run, [1, 2])
-    recovery.cut_logs(run, session=2, step=2)
-    recovery.cut_logs(run, session=2, step=9)
+    recovery.cut_logs(run, run.abandoned(session=2), step=2)
+    recovery.cut_logs(run, run.abandoned(session=2), step=9)
     assert not run.abandoned(2).exists()
 
 
@@ -215,7 +218,7 @@ def test_damage_behind_the_step_is_cut_with_the_rest(run: RunDir) -> None:
     with run.train_log.open("ab") as file:
         file.write(b"\0\0\0\n")
     log(run, [4])
-    recovery.cut_logs(run, session=2, step=2)
+    recovery.cut_logs(run, run.abandoned(session=2), step=2)
     assert [record["step"] for record in jsonl.read(run.train_log)] == [1, 2]
 
 
@@ -237,12 +240,12 @@ def test_tidying_removes_leftovers_and_mends_the_link(run: RunDir) -> None:
     run.unfinished_step(4).mkdir()
     run.latest_link.unlink()
     run.latest_link.symlink_to("step_4")
-    recovery.tidy(run, 2)
+    recovery.tidy(run, find(run), session=1)
     assert not run.unfinished_step(4).exists()
     assert str(run.latest_link.readlink()) == "step_2"
 
 
 def test_tidying_a_run_at_step_0_removes_a_link_to_nothing(run: RunDir) -> None:
     run.latest_link.symlink_to("step_4")
-    recovery.tidy(run, 0)
+    recovery.tidy(run, find(run), session=1)
     assert not run.latest_link.is_symlink()

@@ -228,6 +228,28 @@ def test_a_run_that_is_held_is_refused_and_left_alone(place: Place) -> None:
     held.release()
 
 
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("rlrun.trainer.preparation", "build_workbench"),
+        ("rlrun.trainer.session", "take_step"),
+        ("rlrun.trainer.batches", "group_advantages"),
+        ("rlrun.trainer.session", "copy_state"),
+    ],
+)
+def test_a_session_that_slept_while_another_machine_took_the_run_writes_nothing_more(
+    module: str, name: str, make_place: Any
+) -> None:
+    place = make_place("saving.every_steps=1", "saving.background=false")
+    mishap = partial(mishaps.taken_over, place.run.path, module, name, 1)
+    trace = place.output.with_name("trace")
+    assert place.work(mishap=mishap, trace=trace) == 5
+    assert "was taken over by pid 4121 on gpu-2 while this session stood still" in place.said
+    assert json.loads(place.run.lock.read_bytes())["host"] == "gpu-2"
+    assert place.last.end is None
+    assert place.saved_steps == []
+
+
 def test_another_dataset_is_refused_unless_it_is_allowed(place: Place) -> None:
     assert place.work(steps=2) == 0
     other = partial(mishaps.another_task, mishaps.OtherQuestions)
@@ -483,6 +505,31 @@ def test_a_full_disk_ends_the_session_with_9_and_the_next_goes_on(
     assert_ends_like(place, straight())
 
 
+def test_a_checkpoint_without_room_is_left_out_with_a_warning_and_training_goes_on(
+    make_place: Any, straight: Any
+) -> None:
+    place = make_place("saving.every_steps=1")
+    assert place.work(mishap=partial(mishaps.too_full_for_checkpoints, 2)) == 0, place.said
+    assert place.saved_steps == [1, 3, 4]
+    (warning,) = place.last.warnings
+    assert warning.step == 2
+    assert warning.message.endswith("training goes on, and the next checkpoint tries again")
+    assert oracle.differences(straight(), oracle.digest(place.run.path)) == []
+
+
+@pytest.mark.parametrize("saves", [(2, 3), (4,)])
+def test_two_checkpoints_without_room_or_the_last_one_end_the_session_with_9(
+    saves: tuple[int, ...], make_place: Any, straight: Any
+) -> None:
+    place = make_place("saving.every_steps=1")
+    assert place.work(mishap=partial(mishaps.too_full_for_checkpoints, *saves)) == 9
+    assert "MB free; free some space, then 'rlrun resume sums' goes on" in place.end.message
+    assert place.saved_steps == list(range(1, saves[0]))
+    assert place.work() == 0
+    assert place.end.num_tokens == 0 or saves == (2, 3)
+    assert oracle.differences(straight(), oracle.digest(place.run.path)) == []
+
+
 def test_a_defect_is_told_from_a_users_mistake(place: Place, straight: Any) -> None:
     assert place.work(mishap=partial(mishaps.another_task, mishaps.BrokenReward)) == 1
     end = place.end
@@ -536,7 +583,7 @@ def test_an_invalid_newest_checkpoint_is_passed_over_noted_and_replaced(
     assert place.work() == 0
     assert place.start.from_step == 1
     assert place.start.notes[0].startswith("step 2 does not verify (optimizer.pt has 7 bytes")
-    assert (place.run.invalid_steps / "step_2.0" / "optimizer.pt").read_bytes() == b"rubbish"
+    assert (place.run.quarantine / "step_2.0" / "optimizer.pt").read_bytes() == b"rubbish"
     assert place.saved_steps == [1, 2, 3, 4]
     assert oracle.differences(straight(), oracle.digest(place.run.path)) == []
 

@@ -1,0 +1,72 @@
+"""Another run that begins where one stands; the parent is only read (docs/design.md, 13)."""
+
+from datetime import datetime
+from pathlib import Path
+
+from rlrun.errors import DamagedError
+from rlrun.runs import checkpoints, files, jsonl, manifest, rollout_journal, store
+from rlrun.runs.checkpoints import Step
+from rlrun.runs.jsonl import Record
+from rlrun.runs.layout import RunDir
+from rlrun.runs.store import Identity, NewRun, Parent
+
+
+def fork(
+    parent: RunDir, step: int, root: Path, *, name: str, config_text: str, now: datetime
+) -> RunDir:
+    """Create a run from the parent's `step`, whole or not at all, and return it.
+
+    It has the parent's checkpoint under its own id, the logs up to there, and the journal of a
+    window that the step cuts.  Raises RunExistsError, and what `checkpoints.require` raises.
+    """
+    origin = store.read_identity(parent)
+    found = checkpoints.require(parent, step, run_id=origin.id)
+    recovered = rollout_journal.recover(parent, step)
+    cut = [batch for batch in recovered.batches.values() if batch["first_step"] <= step]
+    groups = [recovered.groups[group] for batch in cut for group in batch["groups"]]
+
+    def fill(unfinished: RunDir, identity: Identity) -> None:
+        _copy_checkpoint(found, unfinished, identity)
+        for log in (parent.train_log, parent.ratios):
+            _copy_log(log, unfinished.logs / log.name, step)
+        journal = b"".join(_line_of(record) for record in [*groups, *cut])
+        files.write_new(unfinished.journal, journal)
+
+    new = NewRun(
+        config_text=config_text,
+        num_threads=origin.num_threads,
+        parent=Parent(origin.id, parent.name, step),
+        fill=fill,
+    )
+    return store.create_run(root, new, name=name, now=now)
+
+
+def _copy_checkpoint(step: Step, run: RunDir, identity: Identity) -> None:
+    """Write the checkpoint again under the new run's id; what is copied is what was hashed."""
+    info = dict(step.manifest or {})
+    contents = {}
+    for name, entry in info.pop("files").items():
+        data = (step.path / name).read_bytes()
+        if manifest.describe_bytes(data) != entry:
+            raise DamagedError(f"{step.path / name} changed while it was copied; try again")
+        contents[name] = data
+    for key in ("format_version", "manifest_hash"):
+        info.pop(key)
+    # Session 0: before all sessions of the new run, whose numbers begin at 1.
+    checkpoints.publish(run, step.step, contents, {**info, "run_id": identity.id, "session": 0})
+
+
+def _copy_log(source: Path, target: Path, step: int) -> None:
+    if source.exists():
+        lines = source.read_bytes().splitlines(keepends=True)
+        files.write_new(target, b"".join(line for line in lines if _step_of(line) <= step))
+
+
+def _step_of(line: bytes) -> float:
+    """Return a record's step; that of a torn line is behind all others."""
+    record = jsonl.decode(line[:-1]) if line.endswith(b"\n") else None
+    return float("inf") if record is None else float(record["step"])
+
+
+def _line_of(record: Record) -> bytes:
+    return jsonl.encode(record, checked=True)
