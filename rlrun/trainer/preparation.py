@@ -46,7 +46,7 @@ def prepare(run: RunDir, request: SessionRequest, stopper: Stopper, held: Lock) 
     number = held.owner.session
     identity = store.read_identity(run)
     orders = _take_orders(run, request)
-    _rewind(run, identity, request, number)
+    rewound = _rewind(run, identity, request, number)
     start = recovery.find_starting_point(run, run_id=identity.id, from_step=request.from_step)
     recovery.tidy(run, start, session=number)
     _check_replayable(run, orders, start)
@@ -67,7 +67,7 @@ def prepare(run: RunDir, request: SessionRequest, stopper: Stopper, held: Lock) 
     if request.config is not None:
         store.update_config(run, dump_config(orders.config))
     journal = RolloutJournal(run, held.require)
-    ledger.append_start(run, _start_record(plan, request, start, bench, verdict))
+    ledger.append_start(run, _start_record(plan, request, start, bench, verdict, rewound))
     source = BatchSource(bench, start.recovered, journal, number)
     pruner = Pruner(run, identity.id)
     if start.checkpoint is not None:
@@ -90,16 +90,24 @@ def _take_orders(run: RunDir, request: SessionRequest) -> Orders:
     return Orders(wanted, tuple(change.key for change in changes), sentences)
 
 
-def _rewind(run: RunDir, identity: Identity, request: SessionRequest, number: int) -> None:
-    """Finish a rewind that was interrupted, then do the one that is asked for."""
+def _rewind(
+    run: RunDir, identity: Identity, request: SessionRequest, number: int
+) -> tuple[str, ...]:
+    """Finish a rewind that was interrupted, do the one that is asked for, and say what was done."""
+    said: list[str] = []
     unfinished = rewind.pending(run)
     if unfinished is not None:
         rewind.finish(run, unfinished, session=number)
-    if request.from_step is None or not request.is_rewind:
-        return
-    if request.from_step > 0:
-        checkpoints.require(run, request.from_step, run_id=identity.id)
-    rewind.finish(run, rewind.begin(run, request.from_step), session=number)
+        said.append(f"finished an interrupted rewind to step {unfinished.step}")
+    if request.from_step is not None and request.is_rewind:
+        if request.from_step > 0:
+            checkpoints.require(run, request.from_step, run_id=identity.id)
+        intent = rewind.begin(run, request.from_step)
+        rewind.finish(run, intent, session=number)
+        said.append(
+            f"went back to step {intent.step}; what was behind it is in abandoned/{intent.folder}"
+        )
+    return tuple(said)
 
 
 def _check_replayable(run: RunDir, orders: Orders, start: StartingPoint) -> None:
@@ -140,10 +148,9 @@ def _judge(
 ) -> Verdict:
     """Return what the session promises, given all that made what it goes on from."""
     since = 0 if start.manifest is None else start.manifest["session"]
-    is_begun = start.frontier > 0 or bool(start.recovered.groups)
     later = [
         session.start
-        for session in (ledger.read(run) if is_begun else ())
+        for session in (ledger.read(run) if start.has_beyond else ())
         if session.start is not None and session.start.session > since
     ]
     before = [] if start.manifest is None else [start.manifest["fingerprint"]]
@@ -169,6 +176,7 @@ def _start_record(
     start: StartingPoint,
     bench: Workbench,
     verdict: Verdict,
+    rewound: tuple[str, ...],
 ) -> SessionStart:
     return SessionStart(
         session=plan.session,
@@ -181,6 +189,6 @@ def _start_record(
         promise=verdict.promise,
         differences=verdict.differences,
         changes=request.changes,
-        notes=start.notes,
+        notes=(*rewound, *start.notes),
         fingerprint=bench.fingerprint,
     )

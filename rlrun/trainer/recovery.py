@@ -36,6 +36,11 @@ class StartingPoint:
         return self.checkpoint.step if self.checkpoint else 0
 
     @property
+    def has_beyond(self) -> bool:
+        """Whether sessions have made anything behind the checkpoint that is still there."""
+        return self.frontier > self.step or bool(self.recovered.groups)
+
+    @property
     def has_kl_batches(self) -> bool:
         """Whether a batch to be replayed has a KL term, whatever the configuration says now."""
         return any(b["config"]["grpo"]["kl_weight"] > 0 for b in self.recovered.batches.values())

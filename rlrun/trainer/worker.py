@@ -106,6 +106,12 @@ class Ending:
                 f"out of memory while {phase}; lower {_LOWER_BY_PHASE[phase]}; what is journaled "
                 f"is kept, 'rlrun resume {self.run.name}' uses it"
             )
+        elif isinstance(error, OSError) and error.filename is not None:
+            self.exit_code = StorageError.exit_code
+            self.message = (
+                f"cannot read {error.filename} while {phase}: {error.strerror}; check the disk and "
+                f"the limits (ulimit -n), then 'rlrun resume {self.run.name}' goes on"
+            )
         else:
             self.message = (
                 f"{type(error).__name__} while {phase}: {error}; this is a defect of rlrun, please "

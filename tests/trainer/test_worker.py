@@ -1,5 +1,6 @@
 """The life of a session, as its process lives it: how it ends, what it says, and what it leaves."""
 
+import errno
 import json
 import shutil
 from functools import partial
@@ -530,6 +531,17 @@ def test_two_checkpoints_without_room_or_the_last_one_end_the_session_with_9(
     assert oracle.differences(straight(), oracle.digest(place.run.path)) == []
 
 
+def test_a_file_that_the_system_does_not_read_is_no_defect(place: Place, straight: Any) -> None:
+    refusal = OSError(errno.EIO, "Input/output error", "/data/train.jsonl")
+    mishap = partial(mishaps.fail, "rlrun.trainer.workbench", "encode_prompts", 1, refusal)
+    assert place.work(mishap=mishap) == 9
+    assert place.end.message == (
+        "cannot read /data/train.jsonl while loading: Input/output error; check the disk and the "
+        "limits (ulimit -n), then 'rlrun resume sums' goes on"
+    )
+    assert_ends_like(place, straight())
+
+
 def test_a_defect_is_told_from_a_users_mistake(place: Place, straight: Any) -> None:
     assert place.work(mishap=partial(mishaps.another_task, mishaps.BrokenReward)) == 1
     end = place.end
@@ -602,6 +614,43 @@ def test_the_reference_answer_is_the_micro_task(straight: Any) -> None:
     """The comparisons above would say little about runs whose rewards were all equal."""
     rewards = [record["reward_std"] for record in straight()["train_log"]]
     assert min(rewards) > 0
+
+
+# ---- from an older step
+
+
+def test_a_run_that_went_back_ends_in_the_same_bytes_and_says_where_the_rest_is(
+    make_place: Any, straight: Any
+) -> None:
+    place = make_place("saving.every_steps=1")
+    assert place.work() == 0
+    assert place.work(from_step=2, is_rewind=True, steps=1) == 0
+    assert place.start.notes == (
+        "went back to step 2; what was behind it is in abandoned/rewind_0",
+    )
+    assert (place.start.from_step, place.start.frontier, place.start.promise) == (2, 2, "bitwise")
+    assert place.work() == 0
+    assert oracle.differences(straight(), oracle.digest(place.run.path)) == []
+
+
+def test_what_an_abandoned_session_was_does_not_count_any_more(make_place: Any) -> None:
+    place = make_place("saving.every_steps=1")
+    assert place.work(steps=2) == 0
+    request = changed(place, "grpo.learning_rate=0.5")
+    assert place.work(**request, allow_inexact=True) == 0
+    request = changed(place, "grpo.learning_rate=0.01")
+    assert place.work(**request, allow_inexact=True, from_step=2, is_rewind=True) == 0
+    assert place.start.differences == ("grpo.learning_rate: 0.5 -> 0.01",)
+
+
+def test_going_back_to_a_step_that_is_not_there_or_damaged_moves_nothing(make_place: Any) -> None:
+    place = make_place("saving.every_steps=1")
+    assert place.work() == 0
+    assert place.work(from_step=9, is_rewind=True) == 4
+    (place.run.step(2) / "optimizer.pt").write_bytes(b"rubbish")
+    assert place.work(from_step=2, is_rewind=True) == 6
+    assert not (place.run.path / "abandoned").exists()
+    assert not place.run.rewind.exists()
 
 
 # ---- what stays of its checkpoints
