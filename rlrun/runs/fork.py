@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 
 from rlrun.errors import DamagedError
-from rlrun.runs import checkpoints, files, jsonl, manifest, rollout_journal, store
+from rlrun.runs import checkpoints, files, jsonl, manifest, pins, rollout_journal, store
 from rlrun.runs.checkpoints import Step
 from rlrun.runs.jsonl import Record
 from rlrun.runs.layout import RunDir
@@ -38,7 +38,8 @@ def fork(
         parent=Parent(origin.id, parent.name, step),
         fill=fill,
     )
-    return store.create_run(root, new, name=name, now=now)
+    with pins.hold(found.path):
+        return store.create_run(root, new, name=name, now=now)
 
 
 def _copy_checkpoint(step: Step, run: RunDir, identity: Identity) -> None:
