@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support import jobs, oracle
+from support.acknowledged import journaled_records, saved_steps
 from support.jobs import Job
 from support.runs import make_run
 
@@ -56,21 +57,6 @@ def scenarios(tmp_path_factory: pytest.TempPathFactory, micro_model: Path) -> An
     return scenario
 
 
-def acknowledged_steps(calls: list[str]) -> set[int]:
-    """Return the steps whose rename was synced: the last call was never made."""
-    made, steps, renamed = calls[:-1], set(), None
-    for call in made:
-        if call.startswith("rename step_") and call.removeprefix("rename step_").isdigit():
-            renamed = int(call.removeprefix("rename step_"))
-        elif call == "fsync training_state" and renamed is not None:
-            steps.add(renamed)
-    return steps
-
-
-def journaled_records(calls: list[str]) -> int:
-    return calls[:-1].count("fsync rollouts.jsonl")
-
-
 def groups_of(run: RunDir) -> list[tuple[int, int]]:
     return [(row[0], row[2]) for row in oracle.journal_of(run) if not row[1]]
 
@@ -95,7 +81,7 @@ def kill_and_check(scenario: Scenario, call: int, folder: Path) -> None:
     made = trace.read_text().splitlines()
     where = f"killed before call {call}, {made[-1]!r}"
     run_id = read_identity(run).id
-    for step in acknowledged_steps(made):
+    for step in saved_steps(made):
         assert checkpoints.inspect(run, step, run_id=run_id, with_hashes=True).is_valid, where
     assert len(oracle.journal_of(run)) >= journaled_records(made), where
 
@@ -163,7 +149,7 @@ def test_a_kill_while_a_save_runs_in_the_background_loses_nothing(
     made = trace.read_text().splitlines()
     if killed == -9:
         run_id = read_identity(run).id
-        for step in acknowledged_steps(made):
+        for step in saved_steps(made):
             assert checkpoints.inspect(run, step, run_id=run_id, with_hashes=True).is_valid
         assert jobs.run(Job(run.path, output=output)) in (0, 7), output.read_text()
     expected = scenarios("plain").digest

@@ -1,0 +1,101 @@
+"""Power cuts of real file systems: an image is copied while a session writes to it, and mounted.
+
+What the kernel had not yet written is gone in the copy, so only what was synced can be counted on.
+Needs root, loop devices and the makers of the file systems; what is not there is skipped and said.
+"""
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import disk_images, jobs, oracle
+from support.acknowledged import journaled_records, saved_steps
+from support.jobs import Job
+from support.runs import make_run
+
+from rlrun.runs import checkpoints, ledger, rollout_journal, store
+from rlrun.runs.layout import RunDir
+
+SEED = 20261121
+NUM_IMAGES = 10  # of each file system
+RESUMED_EVERY = 5
+SETTINGS = ["train.max_steps=4", "saving.every_steps=1", "grpo.prompts_per_step=2"]
+
+
+@pytest.mark.parametrize("kind", disk_images.FORMATS)
+def test_a_power_cut_at_any_moment_loses_nothing_that_was_synced(
+    kind: str, tmp_path: Path, micro_model: Path, counted: Any
+) -> None:
+    image = tmp_path / "image"
+    if (reason := disk_images.make(kind, image)) is not None:
+        pytest.skip(f"no images of {kind}: {reason}")
+    straight = make_run(tmp_path, "straight", micro_model, SETTINGS)
+    trace = tmp_path / "straight-trace"
+    assert jobs.run(Job(straight.path, trace=trace)) == 0
+    num_calls = len(trace.read_text().splitlines())
+    chance = random.Random(f"{SEED} {kind}")
+    moments = sorted(chance.sample(range(5, num_calls - 5), NUM_IMAGES))
+    with disk_images.mounted(image, tmp_path / "disk") as disk:
+        run = make_run(disk, "run", micro_model, SETTINGS)
+        os.sync()
+        known = cut_power(run, image, moments, tmp_path)
+    expected = oracle.digest(straight.path)
+    for number, made in enumerate(known):
+        where = f"{kind}, seed {SEED}, image {number}, in front of {made[-1]!r}"
+        with disk_images.mounted(tmp_path / f"image{number}", tmp_path / "found") as found:
+            check(RunDir(found / "training_runs" / "run"), made, where)
+            if number % RESUMED_EVERY == 0:
+                check_end(RunDir(found / "training_runs" / "run"), expected, where)
+    counted("images of power cuts", len(known))
+
+
+def cut_power(run: RunDir, image: Path, moments: list[int], folder: Path) -> list[list[str]]:
+    """Copy the image at moments of a session; return what it had done by each of them."""
+    trace = folder / "trace"
+    trace.touch()
+    process = jobs.start(jobs.work, Job(run.path, trace=trace))
+    assert process.pid is not None
+    known = []
+    for number, moment in enumerate(moments):
+        wait_until(lambda moment=moment: len(trace.read_text().splitlines()) > moment)
+        os.kill(process.pid, signal.SIGSTOP)
+        known.append(trace.read_text().splitlines())
+        disk_images.copy_of_a_moment(image, folder / f"image{number}")
+        os.kill(process.pid, signal.SIGCONT)
+    process.join(120)
+    assert process.exitcode == 0
+    return known
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.0005)
+
+
+def check(run: RunDir, made: list[str], where: str) -> None:
+    """Everything that was acknowledged is there, and all that is there reads."""
+    run_id = store.read_identity(run).id
+    for step in saved_steps(made):
+        found = checkpoints.inspect(run, step, run_id=run_id, with_hashes=True)
+        assert found.is_valid, (where, found.problem)
+    newest, _ = checkpoints.newest_valid(run, run_id=run_id, with_hashes=True)
+    rollout_journal.recover(run, newest.step if newest else 0)
+    assert len(oracle.journal_of(run)) >= journaled_records(made), where
+    ledger.read(run)
+
+
+def check_end(run: RunDir, expected: dict[str, Any], where: str) -> None:
+    output = run.path.parent / "output"
+    code = jobs.run(Job(run.path, output=output))
+    assert code in (0, 7), (where, output.read_text())
+    assert oracle.differences(expected, oracle.digest(run.path)) == [], where
+    assert oracle.litter(run.path) == [], where
+    shutil.rmtree(run.path)
