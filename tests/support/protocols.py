@@ -15,6 +15,7 @@ from rlrun.runs import checkpoints, files, jsonl, ledger, lock, store
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import SessionEnd, SessionOpening
 from rlrun.runs.rollout_journal import RolloutJournal, sealed_segments
+from rlrun.runs.store import NewRun
 from rlrun.trainer import recovery
 from support import journal
 from support.runs import empty_run
@@ -62,7 +63,7 @@ def steps_of(run: RunDir) -> Any:
 
 
 def publish(step: int) -> Callable[[RunDir], None]:
-    info = {"run_id": RUN_ID, "step": step}
+    info = {"run_id": RUN_ID, "session": 1, "step": step}
     return lambda run: checkpoints.publish(run, step, CONTENTS, info)
 
 
@@ -167,7 +168,7 @@ def log_and_sync(run: RunDir) -> None:
 def create_other(run: RunDir) -> None:
     root, now = run.path.parents[1], datetime(2026, 1, 31, tzinfo=UTC)
     if "other" not in [found.name for found in store.list_runs(root)]:
-        store.create_run(root, name="other", config_text="seed: 1\n", num_threads=1, now=now)
+        store.create_run(root, NewRun("seed: 1\n", 1), name="other", now=now)
 
 
 def runs_of(run: RunDir) -> Any:
@@ -179,12 +180,16 @@ PROTOCOLS: dict[str, Protocol] = {
     "change the configuration": Protocol(
         nothing, lambda run: store.update_config(run, "seed: 1\n"), text_of
     ),
-    "point the link": Protocol(make_links, lambda run: checkpoints.repair_link(run, 2), link_of),
+    "point the link": Protocol(
+        make_links, lambda run: checkpoints.repair_link(run, 2, session=1), link_of
+    ),
     "publish": Protocol(nothing, publish_thrice, steps_of),
     "publish again what is spoiled": Protocol(publish_spoiled, publish(2), steps_of),
     "journal and seal": Protocol(nothing, go_on_journaling, records_of),
     "journal behind a torn line": Protocol(journal_torn, go_on_journaling, records_of),
-    "cut the logs": Protocol(log_steps, lambda run: recovery.cut_logs(run, 1, 2), kept_and_cut),
+    "cut the logs": Protocol(
+        log_steps, lambda run: recovery.cut_logs(run, run.abandoned(1), 2), kept_and_cut
+    ),
     "remove leftovers": Protocol(leave_leftovers, checkpoints.remove_leftovers, steps_of),
     "take and release the lock": Protocol(nothing, hold, is_free),
     "open and end a session": Protocol(nothing, open_and_end, ledger.read),
