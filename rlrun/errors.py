@@ -11,6 +11,7 @@
     ├── WorkerError           8  the training process failed
     │   └── NotFiniteError    8  a loss, gradient or probability is not finite
     ├── StorageError          9  the disk is full, read-only or failing
+    │   └── NoSpaceError      9  there is no room, or no quota, for what is to be written
     ├── InexactError         10  continuing would not be exact, and was not allowed to be inexact
     └── MissingExtraError    11  an optional part of the installation is missing
 
@@ -93,6 +94,10 @@ class StorageError(RlrunError):
     """The disk is full, read-only or failing."""
 
     exit_code = 9
+
+
+class NoSpaceError(StorageError):
+    """There is no room on the disk, or no quota, for what is to be written."""
 
 
 class InexactError(RlrunError):

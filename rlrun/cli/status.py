@@ -32,7 +32,7 @@ def status(name: RunArgument = None, as_json: JsonOption = False, root: RootOpti
         show.json_result({**as_data(found), "directory": str(run.path), "next": commands})
         return
     curve = show.curve(found.rewards)
-    why = [("why", message) for message in last_message(found.sessions)]
+    why = [("why", message) for message in last_messages(found.sessions)]
     rows = facts(found.summary, curve, now=time.time())
     show.pairs([*rows, *why, ("directory", str(run.path))])
     if found.sessions:
@@ -74,10 +74,13 @@ def facts(one: RunSummary, curve: str, *, now: float) -> list[tuple[str, str]]:
     ]
 
 
-def last_message(sessions: Sequence[Session]) -> list[str]:
-    """Return what the last session said when it failed, nothing if it did not."""
-    end = sessions[-1].end if sessions else None
-    return [end.message] if end and end.message else []
+def last_messages(sessions: Sequence[Session]) -> list[str]:
+    """Return what the last session warned of, and what it said when it failed."""
+    if not sessions:
+        return []
+    last = sessions[-1]
+    ends = [last.end.message] if last.end and last.end.message else []
+    return [*(f"step {one.step}: {one.message}" for one in last.warnings), *ends]
 
 
 def session_rows(sessions: Sequence[Session], *, is_running: bool) -> list[tuple[str, ...]]:

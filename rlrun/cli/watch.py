@@ -21,6 +21,7 @@ from rlrun.sessions.follow import (
     Progress,
     Started,
     StepTaken,
+    Warned,
     advance,
     follow,
 )
@@ -118,6 +119,8 @@ def tell(view: View, event: Event, progress: Progress, name: str) -> None:
                 view.say(sentences.step_line(record, max_steps))
             if progress.num_zero_rewards == sentences.NUM_ZERO_REWARDS:
                 view.warn(sentences.ZERO_REWARD)
+        case Warned(message):
+            view.warn(message)
         case CheckpointSaved(step):
             if view.has_step_lines and progress.start and step != progress.start.from_step:
                 view.say(f"saved step {step}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlrun.errors import DamagedError, RunNotFoundError, StorageError, UsageError
+from rlrun.errors import DamagedError, NoSpaceError, RunNotFoundError, StorageError, UsageError
 from rlrun.runs import canonical, files, manifest, quarantine
 from rlrun.runs.layout import STEP_PATTERN, RunDir
 from rlrun.runs.manifest import Manifest, NotAStepError
@@ -106,7 +106,7 @@ def check_space(run: RunDir, needed_bytes: int) -> None:
     """Raise StorageError unless a checkpoint of this size fits, with a little to spare."""
     free = shutil.disk_usage(run.path).free
     if free < _SPACE_FACTOR * needed_bytes:
-        raise StorageError(
+        raise NoSpaceError(
             f"a checkpoint needs {needed_bytes / 1e6:,.0f} MB and {run.path} has "
             f"{free / 1e6:,.0f} MB free; free some space, then 'rlrun resume {run.name}' goes on "
             "without generating anything again"
@@ -143,6 +143,12 @@ def publish(
     else:
         files.remove_tree(unfinished)
     repair_link(run, step, session=info["session"])
+
+
+def discard(run: RunDir, step: int) -> None:
+    """Remove what is there of a checkpoint that could not be published."""
+    if run.unfinished_step(step).exists():
+        files.remove_tree(run.unfinished_step(step))
 
 
 def _make_way(run: RunDir, step: int, *, run_id: str, session: int) -> bool:

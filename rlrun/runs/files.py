@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from rlrun.errors import StorageError
+from rlrun.errors import NoSpaceError, StorageError
 
 Watcher = Callable[[str, Path], None]
 """Called with the operation's name and its path, before the operation."""
@@ -27,6 +27,7 @@ _REMEDIES = {
     errno.EPERM: "check the permissions, or use another --root",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _watchers: list[Watcher] = []
 
 
@@ -56,7 +57,8 @@ def _translated(operation: str, path: Path, act: Callable[[], _Result]) -> _Resu
         if error.errno == errno.ENOTEMPTY:  # a rename onto a folder that is there
             raise FileExistsError(*error.args) from error
         remedy = _REMEDIES.get(error.errno or 0, "check the disk")
-        raise StorageError(
+        kind = NoSpaceError if error.errno in _NO_SPACE else StorageError
+        raise kind(
             f"cannot {operation} {path}: {error.strerror}; {remedy}; what was saved before is safe"
         ) from error
 
@@ -128,7 +130,7 @@ def _write(descriptor: int, path: Path, data: bytes | memoryview) -> None:
         chunk = view[start : start + _WRITE_BYTES]
         written = _call("write", path, partial(os.write, descriptor, chunk))
         if written != len(chunk):
-            raise StorageError(
+            raise NoSpaceError(
                 f"cannot write {path}: only {written} of {len(chunk)} bytes were taken; "
                 "the disk is probably full; what was saved before is safe"
             )

@@ -4,6 +4,7 @@ Each session appends an `open` when it holds the lock, a `start` when it is read
 `end`; one without an `end` was killed.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -46,6 +47,15 @@ class SessionStart:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionWarning:
+    """Something that the user should know while the session goes on."""
+
+    session: int
+    step: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionEnd:
     """A session ended and said so."""
 
@@ -68,6 +78,7 @@ class Session:
     opening: SessionOpening
     start: SessionStart | None
     end: SessionEnd | None
+    warnings: tuple[SessionWarning, ...] = ()
 
 
 def append_opening(run: RunDir, opening: SessionOpening) -> None:
@@ -80,6 +91,11 @@ def append_start(run: RunDir, start: SessionStart) -> None:
     jsonl.append(run.sessions, {"event": "start", **asdict(start)})
 
 
+def append_warning(run: RunDir, warning: SessionWarning) -> None:
+    """Record a warning of a session; durable when this returns."""
+    jsonl.append(run.sessions, {"event": "warning", **asdict(warning)})
+
+
 def append_end(run: RunDir, end: SessionEnd) -> None:
     """Record how a session ended; durable when this returns."""
     jsonl.append(run.sessions, {"event": "end", **asdict(end)})
@@ -90,16 +106,17 @@ def read(run: RunDir) -> list[Session]:
     openings: dict[int, SessionOpening] = {}
     starts: dict[int, SessionStart] = {}
     ends: dict[int, SessionEnd] = {}
+    warnings: dict[int, list[SessionWarning]] = defaultdict(list)
     for record in jsonl.read(run.sessions):
         try:
-            _sort_in(dict(record), openings, starts, ends)
+            _sort_in(dict(record), openings, starts, ends, warnings)
         except (KeyError, TypeError) as error:
             raise DamagedError(
                 f"{run.sessions} has a record that this rlrun does not know ({error}); update "
                 "rlrun, or restore the file from a copy"
             ) from error
     return [
-        Session(opening, starts.get(number), ends.get(number))
+        Session(opening, starts.get(number), ends.get(number), tuple(warnings[number]))
         for number, opening in sorted(openings.items())
     ]
 
@@ -109,6 +126,7 @@ def _sort_in(
     openings: dict[int, SessionOpening],
     starts: dict[int, SessionStart],
     ends: dict[int, SessionEnd],
+    warnings: dict[int, list[SessionWarning]],
 ) -> None:
     event, number = record.pop("event"), record["session"]
     fields: dict[str, Any] = {
@@ -118,6 +136,8 @@ def _sort_in(
         openings[number] = SessionOpening(**fields)
     elif event == "start":
         starts[number] = SessionStart(**fields)
+    elif event == "warning":
+        warnings[number].append(SessionWarning(**fields))
     elif event == "end":
         ends[number] = SessionEnd(**fields)
     else:

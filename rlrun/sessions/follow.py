@@ -59,7 +59,14 @@ class Ended:
     end: SessionEnd
 
 
-Event = Opened | Started | StepTaken | GroupsFinished | CheckpointSaved | Ended
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """The session said something that the user should know."""
+
+    message: str
+
+
+Event = Opened | Started | StepTaken | GroupsFinished | CheckpointSaved | Warned | Ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,8 @@ def advance(progress: Progress, event: Event) -> Progress:
             return replace(progress, num_groups=count)
         case CheckpointSaved(step):
             return replace(progress, checkpoint_step=step)
+        case Warned():
+            return progress
         case Ended(end):
             return replace(progress, end=end)
 
@@ -155,6 +164,8 @@ class Follower:
             events += self._new_steps(session.start)
             events += self._new_groups()
             events += self._new_checkpoint()
+            known = len(before.warnings) if before else 0
+            events += [Warned(warning.message) for warning in session.warnings[known:]]
         if session.end is not None and (before is None or before.end is None):
             events.append(Ended(session.end))
         return events

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from rlrun.errors import DamagedError
+from rlrun.errors import DamagedError, NoSpaceError
 from rlrun.policy import saved_form
 from rlrun.policy.model import Policy
 from rlrun.runs import checkpoints, manifest
@@ -139,7 +139,11 @@ def _prove(learner: Learner, step: Step, names: tuple[str, ...]) -> None:
 
 
 class Saver:
-    """Publishes copies of the state, one at a time, in the background if asked."""
+    """Publishes copies of the state, one at a time, in the background if asked.
+
+    Where there is no room for one, training goes on: what it holds is journaled.  A second in a row
+    is an error, and so is the last one of a session (`finish`).
+    """
 
     def __init__(
         self,
@@ -148,10 +152,13 @@ class Saver:
         background: bool,
         before: Callable[[], None],
         on_published: Callable[[int, float], None],
+        on_refused: Callable[[int, NoSpaceError], None],
     ) -> None:
         self._run = run
         self._before = before
         self._on_published = on_published
+        self._on_refused = on_refused
+        self._refusal: NoSpaceError | None = None  # of the last copy
         self._executor = ThreadPoolExecutor(1, "saver") if background else None
         self._pending: Future[None] | None = None
 
@@ -171,6 +178,12 @@ class Saver:
             self._pending = None
             pending.result()
 
+    def finish(self) -> None:
+        """Return when the last copy is published; raises what went wrong with it."""
+        self.wait()
+        if self._refusal is not None:
+            raise self._refusal
+
     def check(self) -> None:
         """Raise what went wrong with the last save, if it has ended; never waits."""
         if self._pending is not None and self._pending.done():
@@ -184,5 +197,14 @@ class Saver:
     def _publish(self, copied: StateCopy) -> None:
         started = time.monotonic()
         self._before()
-        checkpoints.publish(self._run, copied.step, to_files(copied), copied.info)
+        try:
+            checkpoints.publish(self._run, copied.step, to_files(copied), copied.info)
+        except NoSpaceError as refusal:
+            checkpoints.discard(self._run, copied.step)
+            if self._refusal is not None:
+                raise
+            self._refusal = refusal
+            self._on_refused(copied.step, refusal)
+            return
+        self._refusal = None
         self._on_published(copied.step, time.monotonic() - started)

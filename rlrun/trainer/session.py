@@ -1,17 +1,18 @@
 """One session at work: where it stands, what it writes, when it ends."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Literal
 
 from rlrun.config.schema import SavingConfig
-from rlrun.errors import NotFiniteError
+from rlrun.errors import NoSpaceError, NotFiniteError
 from rlrun.policy import saved_form
 from rlrun.policy.optimizer import set_hyperparameters
-from rlrun.runs import canonical
+from rlrun.runs import canonical, ledger
 from rlrun.runs.layout import RunDir
-from rlrun.runs.ledger import Outcome
+from rlrun.runs.ledger import Outcome, SessionWarning
 from rlrun.runs.manifest import Manifest
 from rlrun.runs.rollout_journal import RolloutJournal
 from rlrun.trainer.batches import Batch, BatchSource
@@ -21,6 +22,8 @@ from rlrun.trainer.schedule import SaveSchedule
 from rlrun.trainer.step import Update, take_step
 from rlrun.trainer.stopping import Stopper
 from rlrun.trainer.workbench import Workbench
+
+_log = logging.getLogger(__name__)
 
 Phase = Literal["loading", "sampling", "updating", "saving"]
 
@@ -90,6 +93,7 @@ class Session:
             background=bench.config.saving.background,
             before=self._before_save,
             on_published=lambda _, seconds: stopper.note_save(seconds),
+            on_refused=self._after_refusal,
         )
         self._schedule = SaveSchedule(step=progress.step, epoch=self._epoch, now=monotonic())
         self._generation_seconds = 0.0
@@ -222,7 +226,7 @@ class Session:
         """Write a checkpoint if a step was taken since the last one; return when it is safe."""
         if self._last_batch is not None and self.progress.step != self._schedule.step:
             self._save(self._last_batch)
-        self.wait_for_save()
+        self._saver.finish()
 
     def wait_for_save(self) -> None:
         """Return when no checkpoint is being written; raises what went wrong with the last one."""
@@ -242,6 +246,12 @@ class Session:
         )
         self._saver.save(copied)
         self._schedule.note(step=step, epoch=self._epoch, now=monotonic())
+
+    def _after_refusal(self, step: int, refusal: NoSpaceError) -> None:
+        """Say that a checkpoint had no room, and that training goes on."""
+        message = f"{refusal}; training goes on, and the next checkpoint tries again"
+        _log.warning("%s", message)
+        ledger.append_warning(self.plan.run, SessionWarning(self.plan.session, step, message))
 
     def _manifest_info(self, batch: Batch) -> Mapping[str, Any]:
         progress, config = self.progress, dict(batch.record.config)

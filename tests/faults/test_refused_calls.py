@@ -127,7 +127,7 @@ def refuse_and_check(scenario: Scenario, case: Case, folder: Path) -> None:
     said = files["refused"].read_text()
     if code != StorageError.exit_code:
         assert code == EXIT_DONE, (where, said)
-        assert not scenario.is_fixed, (where, said)
+        assert not scenario.is_fixed or "training goes on" in said, (where, said)
     else:
         assert SENTENCE.search(said), (where, said)
         assert "defect" not in said, (where, said)
@@ -188,7 +188,8 @@ def check_ledger(run: RunDir, where: str) -> None:
     """A session opens, starts and ends at most once, in this order, and says how it ended."""
     events: dict[int, list[str]] = {}
     for record in jsonl.read(run.sessions):
-        events.setdefault(record["session"], []).append(record["event"])
+        if record["event"] != "warning":
+            events.setdefault(record["session"], []).append(record["event"])
         if record["event"] == "end":
             assert record["exit_code"] in (0, 7, 9), where
             assert record["message"] or record["exit_code"] == 0, where

@@ -136,6 +136,18 @@ def disk_full(name: str, at: int) -> None:
     os.write = write
 
 
+def too_full_for_checkpoints(*saves: int) -> None:
+    """Let these saves find less room than they need, and the others enough."""
+    from rlrun.runs import checkpoints
+
+    whole, numbers = checkpoints.check_space, itertools.count(1)
+
+    def check(run: Any, needed_bytes: int) -> None:
+        whole(run, 2**70 if next(numbers) in saves else needed_bytes)
+
+    checkpoints.check_space = check
+
+
 def taken_over(run_dir: Path, module: str, name: str, at: int) -> None:
     """Let another machine take the run at the n-th call of a function, as if we had slept."""
 

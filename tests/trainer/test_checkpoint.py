@@ -1,5 +1,7 @@
 """The training state leaves as bytes and comes back as the same state, or not at all."""
 
+import errno
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 import torch
 from support.calls import recorded
 
-from rlrun.errors import DamagedError, StorageError
+from rlrun.errors import DamagedError, NoSpaceError, StorageError
 from rlrun.policy import saved_form
 from rlrun.runs import checkpoints
 from rlrun.runs.checkpoints import Step
@@ -154,6 +156,7 @@ class Disk:
             background=background,
             before=self._wait,
             on_published=lambda step, seconds: self.events.append(f"published {step}"),
+            on_refused=lambda step, refusal: self.events.append(f"refused {step}"),
         )
 
     def _wait(self) -> None:
@@ -232,6 +235,55 @@ def test_a_look_at_the_last_save_raises_what_went_wrong_and_never_waits(
     disk.saver.check()
 
 
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The names of files that the disk has no room for."""
+    names: set[str] = set()
+    whole = os.write
+
+    def write(descriptor: int, data: bytes) -> int:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name in names:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write)
+    return names
+
+
+def test_a_save_without_room_is_undone_and_the_next_one_may_succeed(
+    run: RunDir, full: set[str]
+) -> None:
+    disk = Disk(run, background=False)
+    disk.gate.set()
+    full.add("optimizer.pt")
+    disk.saver.save(tiny_copy(3))
+    assert list(run.training_state.iterdir()) == []
+    full.clear()
+    disk.saver.save(tiny_copy(4))
+    disk.saver.finish()
+    assert disk.events == ["begun", "refused 3", "begun", "published 4"]
+
+
+def test_a_second_save_without_room_is_an_error(run: RunDir, full: set[str]) -> None:
+    disk = Disk(run, background=False)
+    disk.gate.set()
+    full.add("training_info.json")
+    disk.saver.save(tiny_copy(3))
+    with pytest.raises(NoSpaceError, match="No space left on device; free some space"):
+        disk.saver.save(tiny_copy(4))
+    assert list(run.training_state.iterdir()) == []
+
+
+def test_the_last_save_without_room_is_an_error(run: RunDir, full: set[str]) -> None:
+    disk = Disk(run, background=False)
+    disk.gate.set()
+    full.add("w")
+    disk.saver.save(tiny_copy(3))
+    disk.saver.wait()
+    with pytest.raises(NoSpaceError):
+        disk.saver.finish()
+
+
 def test_waiting_for_nothing_returns_at_once(disk: Disk) -> None:
     disk.saver.wait()
     assert disk.events == []
@@ -246,6 +298,7 @@ def test_what_must_be_durable_before_a_save_is_made_so_first(tmp_path: Path, run
             background=False,
             before=lambda: order.append(f"{log.name} before call {len(calls)}"),
             on_published=lambda *_: None,
+            on_refused=lambda *_: None,
         )
         saver.save(tiny_copy(3))
     assert order == ["log before call 0"]

@@ -504,6 +504,31 @@ def test_a_full_disk_ends_the_session_with_9_and_the_next_goes_on(
     assert_ends_like(place, straight())
 
 
+def test_a_checkpoint_without_room_is_left_out_with_a_warning_and_training_goes_on(
+    make_place: Any, straight: Any
+) -> None:
+    place = make_place("saving.every_steps=1")
+    assert place.work(mishap=partial(mishaps.too_full_for_checkpoints, 2)) == 0, place.said
+    assert place.saved_steps == [1, 3, 4]
+    (warning,) = place.last.warnings
+    assert warning.step == 2
+    assert warning.message.endswith("training goes on, and the next checkpoint tries again")
+    assert oracle.differences(straight(), oracle.digest(place.run.path)) == []
+
+
+@pytest.mark.parametrize("saves", [(2, 3), (4,)])
+def test_two_checkpoints_without_room_or_the_last_one_end_the_session_with_9(
+    saves: tuple[int, ...], make_place: Any, straight: Any
+) -> None:
+    place = make_place("saving.every_steps=1")
+    assert place.work(mishap=partial(mishaps.too_full_for_checkpoints, *saves)) == 9
+    assert "MB free; free some space, then 'rlrun resume sums' goes on" in place.end.message
+    assert place.saved_steps == list(range(1, saves[0]))
+    assert place.work() == 0
+    assert place.end.num_tokens == 0 or saves == (2, 3)
+    assert oracle.differences(straight(), oracle.digest(place.run.path)) == []
+
+
 def test_a_defect_is_told_from_a_users_mistake(place: Place, straight: Any) -> None:
     assert place.work(mishap=partial(mishaps.another_task, mishaps.BrokenReward)) == 1
     end = place.end
