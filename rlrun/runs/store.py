@@ -169,7 +169,15 @@ def list_runs(root: Path) -> list[RunDir]:
 def last_active(run: RunDir) -> float:
     """Return when something was last written to a run, in seconds since the epoch."""
     candidates = (run.lock, run.journal, run.train_log, run.sessions, run.identity, run.path)
-    return max((path.stat().st_mtime for path in candidates if path.exists()), default=0.0)
+    return max(map(_changed_at, candidates))
+
+
+def _changed_at(path: Path) -> float:
+    """Return when a file was last written to; 0 if there is none, or none any more."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def is_untouched(run: RunDir) -> bool:

@@ -156,3 +156,11 @@ def test_the_last_record_does_not_depend_on_how_much_is_read(
         path = Path(folder) / "log"
         path.write_bytes(b"".join(encoded(records, checked=False)) + b'{"a":')
         assert jsonl.read_last(path, tail_bytes=tail_bytes) == (records[-1] if records else None)
+
+
+def test_a_file_that_is_renamed_between_two_looks_has_no_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "exists", lambda path: True)
+    assert jsonl.read(tmp_path / "absent") == []
+    assert jsonl.read_last(tmp_path / "absent") is None
