@@ -4,7 +4,7 @@ A step exists if and only if its folder verifies; `step_latest` is only a hint.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,13 +123,22 @@ def check_space(run: RunDir, needed_bytes: int) -> None:
         )
 
 
+def _let_pass() -> None: ...
+
+
 def publish(
-    run: RunDir, step: int, contents: Mapping[str, bytes | memoryview], info: Mapping[str, Any]
+    run: RunDir,
+    step: int,
+    contents: Mapping[str, bytes | memoryview],
+    info: Mapping[str, Any],
+    *,
+    guard: Callable[[], None] = _let_pass,
 ) -> None:
     """Write a checkpoint and acknowledge it: section 5 of docs/design.md, points 3 to 7.
 
     `contents` maps relative paths, at most one folder deep, to bytes; `info` is the manifest
-    without its files.  A valid checkpoint of the same step is left as it is.
+    without its files.  A valid checkpoint of the same step is left as it is.  `guard` is asked
+    when all is written, which may take minutes; it raises if the run is somebody else's by now.
     """
     check_space(run, sum(len(data) for data in contents.values()))
     unfinished = run.unfinished_step(step)
@@ -147,6 +156,7 @@ def publish(
     files.write_new(unfinished / manifest.FILE_NAME, canonical.pretty(body).encode())
     for folder in [*folders, unfinished]:
         files.sync_dir(folder)
+    guard()
     if _make_way(run, step, run_id=info["run_id"], session=info["session"]):
         files.rename(unfinished, run.step(step))
         files.sync_dir(run.training_state)

@@ -8,6 +8,7 @@ from rlrun.runs import checkpoints, files, jsonl, manifest, pins, rollout_journa
 from rlrun.runs.checkpoints import Step
 from rlrun.runs.jsonl import Record
 from rlrun.runs.layout import RunDir
+from rlrun.runs.rollout_journal import Recovered
 from rlrun.runs.store import Identity, NewRun, Parent
 
 
@@ -21,7 +22,7 @@ def fork(
     """
     origin = store.read_identity(parent)
     found = checkpoints.require(parent, step, run_id=origin.id)
-    recovered = rollout_journal.recover(parent, step)
+    recovered = _recover(parent, found)
     cut = [batch for batch in recovered.batches.values() if batch["first_step"] <= step]
     groups = [recovered.groups[group] for batch in cut for group in batch["groups"]]
 
@@ -40,6 +41,24 @@ def fork(
     )
     with pins.hold(found.path):
         return store.create_run(root, new, name=name, now=now)
+
+
+def _recover(parent: RunDir, step: Step) -> Recovered:
+    """Return what the parent's journal holds beyond a step of it.
+
+    A session may seal a segment while it is being read, which then looks damaged: look again.
+    """
+    try:
+        return _recover_once(parent, step)
+    except DamagedError:
+        return _recover_once(parent, step)
+
+
+def _recover_once(parent: RunDir, step: Step) -> Recovered:
+    recovered = rollout_journal.recover(parent, step.step)
+    if step.manifest is not None:
+        rollout_journal.require_window(parent, step.manifest, recovered)
+    return recovered
 
 
 def _copy_checkpoint(step: Step, run: RunDir, identity: Identity) -> None:

@@ -54,11 +54,13 @@ def read_lines(path: Path, *, checked: bool) -> Iterator[Line]:
 
     An absent file has no records.  Raises DamagedError for a bad line that others follow.
     """
-    if not path.exists():
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
         return
     start = 0
     bad_at: int | None = None
-    with path.open("rb") as file:
+    with file:
         for number, line in enumerate(file, start=1):
             if bad_at is not None:
                 raise DamagedError(
@@ -99,9 +101,11 @@ def append(path: Path, record: Record) -> None:
 
 def read_last(path: Path, *, tail_bytes: int = 65536) -> Record | None:
     """Return the last whole record, reading only the end of the file; None if there is none."""
-    if not path.exists():
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
         return None
-    with path.open("rb") as file:
+    with file:
         size = file.seek(0, 2)
         while True:
             file.seek(max(0, size - tail_bytes))

@@ -12,6 +12,7 @@ from rlrun.errors import DamagedError
 from rlrun.runs import files, jsonl
 from rlrun.runs.jsonl import Record
 from rlrun.runs.layout import SEGMENT_PATTERN, RunDir
+from rlrun.runs.manifest import Manifest
 from rlrun.runs.records import BatchRecord, GroupRecord
 
 
@@ -60,6 +61,17 @@ def recover(run: RunDir, step: int) -> Recovered:
                 f"{batch['first_step']}; restore logs/ from a copy"
             )
     return Recovered(batches, groups)
+
+
+def require_window(run: RunDir, found: Manifest, recovered: Recovered) -> None:
+    """Raise DamagedError if a checkpoint lies in a window whose batch is not in the journal."""
+    step = found["step"]
+    window = found.get("window", {"first_step": step, "last_step": step})
+    if window["last_step"] > step and window["first_step"] not in recovered.batches:
+        raise DamagedError(
+            f"the journal of run '{run.name}' lacks the batch of steps {window['first_step']} to "
+            f"{window['last_step']}, which step {step} lies in; restore logs/ from a copy"
+        )
 
 
 def _needed_files(run: RunDir, step: int) -> list[Path]:
@@ -141,6 +153,7 @@ class RolloutJournal:
         target = self.run.segment(self._first_step, self._last_step)
         if target.exists():  # these steps are being taken again; what is sealed never changes
             return False
+        self.guard()
         self._file.close()
         files.rename(self.run.journal, target)
         files.sync_dir(self.run.segments)

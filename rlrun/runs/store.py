@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -178,11 +178,15 @@ def last_active(run: RunDir) -> float:
     records = (run.journal, run.train_log, run.sessions, run.identity)
     owner = lock.read_owner(run)
     candidates = (*records, run.lock) if owner is None or owner.is_session else records
-    return max(_times(candidates), default=max(_times([run.path]), default=0.0))
+    return max(map(_changed_at, candidates)) or _changed_at(run.path)
 
 
-def _times(paths: Iterable[Path]) -> list[float]:
-    return [path.stat().st_mtime for path in paths if path.exists()]
+def _changed_at(path: Path) -> float:
+    """Return when a file was last written to; 0 if there is none, or none any more."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def is_untouched(run: RunDir) -> bool:

@@ -150,11 +150,13 @@ class Saver:
         run: RunDir,
         *,
         background: bool,
+        guard: Callable[[], None],
         before: Callable[[], None],
         on_published: Callable[[int, float], None],
         on_refused: Callable[[int, NoSpaceError], None],
     ) -> None:
         self._run = run
+        self._guard = guard
         self._before = before
         self._on_published = on_published
         self._on_refused = on_refused
@@ -196,9 +198,11 @@ class Saver:
 
     def _publish(self, copied: StateCopy) -> None:
         started = time.monotonic()
+        self._guard()
         self._before()
         try:
-            checkpoints.publish(self._run, copied.step, to_files(copied), copied.info)
+            contents = to_files(copied)
+            checkpoints.publish(self._run, copied.step, contents, copied.info, guard=self._guard)
         except NoSpaceError as refusal:
             checkpoints.discard(self._run, copied.step)
             if self._refusal is not None:

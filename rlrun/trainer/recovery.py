@@ -63,6 +63,8 @@ def find_starting_point(run: RunDir, *, run_id: str, from_step: int | None) -> S
             raise checkpoints.refuse_older(run, wanted.step, newest.step)
     step = newest.step if newest else 0
     recovered = rollout_journal.recover(run, step)
+    if newest is not None and newest.manifest is not None:
+        rollout_journal.require_window(run, newest.manifest, recovered)
     return StartingPoint(newest, recovered, _frontier(run, step, recovered), tuple(passed))
 
 

@@ -94,18 +94,14 @@ class Session:
         self._saver = Saver(
             plan.run,
             background=bench.config.saving.background,
-            before=self._before_save,
+            guard=journal.guard,
+            before=self._reporter.sync,
             on_published=self._after_save,
             on_refused=self._after_refusal,
         )
         self._schedule = SaveSchedule(step=progress.step, epoch=self._epoch, now=monotonic())
         self._generation_seconds = 0.0
         self._last_batch: Batch | None = None  # of the last step that this session took
-
-    def _before_save(self) -> None:
-        """See to it that a checkpoint is ours to write, and that the logs up to it are durable."""
-        self._journal.guard()
-        self._reporter.sync()
 
     @property
     def _epoch(self) -> float:
@@ -169,6 +165,7 @@ class Session:
         except NotFiniteError:
             self.save_last()
             raise
+        self._journal.guard()  # an update is long enough for a machine to have slept in it
         self._count(batch, step)
         clock = StepClock(
             generation_seconds=self._generation_seconds,

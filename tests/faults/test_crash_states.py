@@ -164,8 +164,8 @@ def judge(run: RunDir, promised: Promised, where: str) -> None:
     assert start.step >= max(promised.steps, default=0), where
     assert start.notes == (), (where, "a step that does not verify")
     number = ledger.next_session(run)
-    recovery.tidy(run, start.step)
-    recovery.cut_logs(run, number, start.step)
+    recovery.tidy(run, start, session=number)
+    recovery.cut_logs(run, run.abandoned(number), start.step)
     RolloutJournal(run).close()
     ledger.append_opening(run, SessionOpening(number, "2026-01-31", "gpu-2", 4121))
     for path in (run.train_log, run.ratios):

@@ -15,18 +15,20 @@ from support.refusals import KINDS, LOST, Refusal, Refusing
 from support.system_calls import SystemCall
 
 from rlrun.errors import StorageError
+from rlrun.runs import jsonl
 
 
 def tree_of(root: Path) -> dict[str, object]:
-    """Return everything under a folder; who a run is differs from one creation to the next."""
-    return {
-        path.relative_to(root).as_posix(): (
-            str(path.readlink())
-            if path.is_symlink()
-            else path.is_file() and path.name != "run.json" and path.read_bytes()
-        )
-        for path in root.rglob("*")
-    }
+    """Return everything under a folder, who a run is aside: that differs between creations."""
+    return {path.relative_to(root).as_posix(): content_of(path) for path in root.rglob("*")}
+
+
+def content_of(path: Path) -> object:
+    if path.is_symlink():
+        return str(path.readlink())
+    if path.name == "reasons.jsonl":  # said again, at another time, when the move was refused
+        return {(record["folder"], record["reason"]) for record in jsonl.read(path)}
+    return path.is_file() and path.name != "run.json" and path.read_bytes()
 
 
 def unhindered(protocol: Protocol, root: Path) -> tuple[list[SystemCall], list[Any], Any]:

@@ -167,3 +167,11 @@ def test_an_appended_record_is_durable_and_follows_whole_ones_only(tmp_path: Pat
     assert path.read_bytes() == b'{"step":1}\n{"step":2}\n'
     assert calls[-3:] == ["write log", "fsync log", "close log"]
     assert "truncate log" in calls
+
+
+def test_a_file_that_is_renamed_between_two_looks_has_no_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "exists", lambda path: True)
+    assert jsonl.read(tmp_path / "absent") == []
+    assert jsonl.read_last(tmp_path / "absent") is None

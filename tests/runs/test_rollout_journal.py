@@ -279,3 +279,11 @@ def test_opening_makes_the_folder_of_segments_of_a_run_that_has_none(run: RunDir
     run.segments.rmdir()
     write(run, batches=[(1, 1)])
     assert run.segments.is_dir()
+
+
+def test_a_step_inside_a_window_whose_batch_is_gone_is_damage(run: RunDir) -> None:
+    found = {"step": 4, "window": {"first_step": 3, "last_step": 5}}
+    nothing = rollout_journal.recover(run, 4)
+    with pytest.raises(DamagedError, match="lacks the batch of steps 3 to 5, which step 4 lies in"):
+        rollout_journal.require_window(run, found, nothing)
+    rollout_journal.require_window(run, {**found, "step": 5}, nothing)  # the window's last step

@@ -210,3 +210,24 @@ def test_another_configuration_replaces_the_old_one_whole(run: RunDir) -> None:
         store.update_config(run, "seed: 8\n")
     assert run.config.read_text() == "seed: 8\n"
     assert calls[-2:] == ["rename config.yaml", "fsync sums"]
+
+
+def test_a_file_that_goes_between_two_looks_at_a_run_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that ends removes its lock file, and one that seals renames its journal."""
+    run = create(tmp_path, "sums")
+    for path in (run.lock, run.journal):
+        path.touch()
+    exists = Path.exists
+
+    def exists_no_more(path: Path) -> bool:
+        is_there = exists(path)
+        if path in (run.lock, run.journal):
+            path.unlink(missing_ok=True)
+        return is_there
+
+    monkeypatch.setattr(Path, "exists", exists_no_more)
+    assert store.find_run(tmp_path, None) == run
+    assert store.last_active(run) > 0
+    assert store.is_untouched(run)

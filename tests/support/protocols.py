@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rlrun.runs import checkpoints, files, jsonl, ledger, lock, store
+from rlrun.runs import checkpoints, files, jsonl, ledger, lock, quarantine, store
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import SessionEnd, SessionOpening
+from rlrun.runs.retention import Pruner, Rules
 from rlrun.runs.rollout_journal import RolloutJournal, sealed_segments
-from rlrun.trainer import recovery
+from rlrun.runs.store import NewRun
+from rlrun.trainer import recovery, rewind
 from support import journal
 from support.runs import empty_run
 
@@ -62,7 +64,7 @@ def steps_of(run: RunDir) -> Any:
 
 
 def publish(step: int) -> Callable[[RunDir], None]:
-    info = {"run_id": RUN_ID, "step": step}
+    info = {"run_id": RUN_ID, "session": 1, "step": step}
     return lambda run: checkpoints.publish(run, step, CONTENTS, info)
 
 
@@ -167,7 +169,7 @@ def log_and_sync(run: RunDir) -> None:
 def create_other(run: RunDir) -> None:
     root, now = run.path.parents[1], datetime(2026, 1, 31, tzinfo=UTC)
     if "other" not in [found.name for found in store.list_runs(root)]:
-        store.create_run(root, name="other", config_text="seed: 1\n", num_threads=1, now=now)
+        store.create_run(root, NewRun("seed: 1\n", 1), name="other", now=now)
 
 
 def runs_of(run: RunDir) -> Any:
@@ -175,21 +177,84 @@ def runs_of(run: RunDir) -> Any:
     return [(r.name, r.config.read_bytes(), len(store.read_identity(r).id)) for r in found]
 
 
+def take_windows(run: RunDir) -> None:
+    """Leave three sealed windows of two steps, a checkpoint of each step, and the logs."""
+    rollouts = RolloutJournal(run)
+    for first in (1, 3, 5):
+        rollouts.append_group(journal.group(first))
+        rollouts.append_batch(journal.batch(first, first + 1))
+        for step in (first, first + 1):
+            publish(step)(run)
+            if step != 2:  # so that a segment reaches over step 2 and the window of 3
+                rollouts.seal(step)
+    rollouts.close()
+    log_steps(run)
+
+
+def go_back(run: RunDir) -> None:
+    """Rewind to step 2, or finish that."""
+    known = [step for step in checkpoints.list_steps(run) if step > 2]
+    intent = rewind.pending(run) or (rewind.begin(run, 2) if known else None)
+    if intent is not None:
+        rewind.finish(run, intent, session=1)
+
+
+def everywhere(run: RunDir) -> Any:
+    """Return what is left to go on with, and whether every checkpoint is still somewhere."""
+    kept = [step for step in steps_of(run) if step[0] <= 2]
+    found = {path.parent.name for path in run.path.rglob("training_info.json")}
+    records = [key for key in records_of(run) if key in (1, "1.0.1")]
+    return kept, sorted(name for name in found if name != "step_latest"), records
+
+
+def spoil_newest(run: RunDir) -> None:
+    for step in (2, 4):
+        publish(step)(run)
+    (run.step(4) / "optimizer.pt").write_bytes(b"spoiled")
+
+
+def put_aside(run: RunDir) -> None:
+    if run.step(4).exists():
+        quarantine.set_aside(run, run.step(4), "spoiled", session=1)
+
+
+def spoiled_and_good(run: RunDir) -> Any:
+    spoiled = [p for p in run.path.rglob("optimizer.pt") if p.read_bytes() == b"spoiled"]
+    return steps_of(run)[:1], len({path.parent.name.split(".")[0] for path in spoiled})
+
+
+def publish_four(run: RunDir) -> None:
+    for step in (1, 2, 3, 4):
+        publish(step)(run)
+
+
+def prune(run: RunDir) -> None:
+    checkpoints.remove_leftovers(run)
+    Pruner(run, RUN_ID).prune(Rules(keep_latest=2))
+
+
 PROTOCOLS: dict[str, Protocol] = {
     "change the configuration": Protocol(
         nothing, lambda run: store.update_config(run, "seed: 1\n"), text_of
     ),
-    "point the link": Protocol(make_links, lambda run: checkpoints.repair_link(run, 2), link_of),
+    "point the link": Protocol(
+        make_links, lambda run: checkpoints.repair_link(run, 2, session=1), link_of
+    ),
     "publish": Protocol(nothing, publish_thrice, steps_of),
     "publish again what is spoiled": Protocol(publish_spoiled, publish(2), steps_of),
     "journal and seal": Protocol(nothing, go_on_journaling, records_of),
     "journal behind a torn line": Protocol(journal_torn, go_on_journaling, records_of),
-    "cut the logs": Protocol(log_steps, lambda run: recovery.cut_logs(run, 1, 2), kept_and_cut),
+    "cut the logs": Protocol(
+        log_steps, lambda run: recovery.cut_logs(run, run.abandoned(1), 2), kept_and_cut
+    ),
     "remove leftovers": Protocol(leave_leftovers, checkpoints.remove_leftovers, steps_of),
     "take and release the lock": Protocol(nothing, hold, is_free),
     "open and end a session": Protocol(nothing, open_and_end, ledger.read),
     "open behind a torn line": Protocol(tear_ledger, open_and_end, ledger.read),
     "log and sync": Protocol(nothing, log_and_sync, lambda run: jsonl.read(run.ratios)),
+    "go back": Protocol(take_windows, go_back, everywhere),
+    "put aside what is spoiled": Protocol(spoil_newest, put_aside, spoiled_and_good),
+    "prune": Protocol(publish_four, prune, steps_of),
     "create a run": Protocol(nothing, create_other, runs_of),
 }
 

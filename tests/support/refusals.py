@@ -39,7 +39,8 @@ def applies(kind: str, call: SystemCall) -> bool:
     if call.name == "open" and is_folder:
         return "opendir" in KINDS[kind]
     if call.name == "close":  # it reports late what writing met; only what was written to has that
-        return "close" in KINDS[kind] and not is_folder and call.path.name != "lock.json"
+        is_for_a_lock = call.flags & os.O_ACCMODE == os.O_RDWR
+        return "close" in KINDS[kind] and not is_folder and not is_for_a_lock
     if kind == LOST:
         return call.name == "fsync" and not is_folder
     return call.name in KINDS[kind]

@@ -154,6 +154,7 @@ class Disk:
         self.saver = Saver(
             run,
             background=background,
+            guard=lambda: None,
             before=self._wait,
             on_published=lambda step, seconds: self.events.append(f"published {step}"),
             on_refused=lambda step, refusal: self.events.append(f"refused {step}"),
@@ -289,16 +290,20 @@ def test_waiting_for_nothing_returns_at_once(disk: Disk) -> None:
     assert disk.events == []
 
 
-def test_what_must_be_durable_before_a_save_is_made_so_first(tmp_path: Path, run: RunDir) -> None:
+def test_a_save_asks_whether_it_may_first_and_last_and_makes_durable_what_must_be(
+    tmp_path: Path, run: RunDir
+) -> None:
     log = tmp_path / "log"
     order: list[str] = []
     with recorded() as calls:
         saver = Saver(
             run,
             background=False,
+            guard=lambda: order.append(f"guard before call {len(calls)}"),
             before=lambda: order.append(f"{log.name} before call {len(calls)}"),
             on_published=lambda *_: None,
             on_refused=lambda *_: None,
         )
         saver.save(tiny_copy(3))
-    assert order == ["log before call 0"]
+    assert order[:2] == ["guard before call 0", "log before call 0"]
+    assert order[2:] == [f"guard before call {calls.index('rename step_3')}"]

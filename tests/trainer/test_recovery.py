@@ -249,3 +249,13 @@ def test_tidying_a_run_at_step_0_removes_a_link_to_nothing(run: RunDir) -> None:
     run.latest_link.symlink_to("step_4")
     recovery.tidy(run, find(run), session=1)
     assert not run.latest_link.is_symlink()
+
+
+def test_a_checkpoint_inside_a_window_is_not_gone_on_from_without_the_windows_batch(
+    run: RunDir,
+) -> None:
+    info = {"run_id": RUN_ID, "step": 2, "session": 1}
+    window = {"first_step": 1, "last_step": 3}
+    checkpoints.publish(run, 2, {"weights": b"w"}, {**info, "window": window})
+    with pytest.raises(DamagedError, match="lacks the batch of steps 1 to 3"):
+        find(run)
