@@ -14,6 +14,7 @@ import pytest
 from support.mistakes import MISTAKES
 
 TESTS = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
 FAILED = 1  # pytest: some tests failed
 
 
@@ -71,7 +72,7 @@ CAUGHT_BY = {
         f"{EXACT}[config0-stop after 1]"
     ),
     "the lock is not asked for": (
-        f"{RACE}_of_sessions_at_once_one_gets_the_run_and_the_others_leave_no_trace[leave_new-2]"
+        "runs/test_lock.py::test_another_process_is_refused_with_pid_host_and_session"
     ),
     "a session that was taken over is not told": (
         f"{RACE}_a_session_whose_run_was_taken_over_while_it_stood_still_writes_nothing_more[copy]"
@@ -81,7 +82,8 @@ CAUGHT_BY = {
         "test_opening_cuts_a_torn_tail_so_that_the_next_record_is_whole"
     ),
     "a window's batch is not missed": (
-        f"{RACE}_a_fork_that_looks_while_a_segment_is_sealed_still_has_its_window"
+        "trainer/test_recovery.py::"
+        "test_a_checkpoint_inside_a_window_is_not_gone_on_from_without_the_windows_batch"
     ),
 }
 

@@ -14,6 +14,8 @@ from importlib import import_module
 from types import FunctionType
 from typing import Any
 
+_edited: dict[str, str] = {}  # sources of functions that were edited before, by where they are
+
 
 @dataclass(frozen=True)
 class Edit:
@@ -27,10 +29,11 @@ class Edit:
         module, _, names = self.where.partition(":")
         function = reduce(getattr, names.split("."), import_module(module))
         assert isinstance(function, FunctionType)
-        source = textwrap.dedent(inspect.getsource(function))
+        source = _edited.get(self.where) or textwrap.dedent(inspect.getsource(function))
         assert source.count(self.old) == 1, f"{self.where} has changed; so must this mistake"
+        _edited[self.where] = source.replace(self.old, self.new)
         namespace = dict(function.__globals__)
-        exec(compile(source.replace(self.old, self.new), self.where, "exec"), namespace)  # noqa: S102
+        exec(compile(_edited[self.where], self.where, "exec"), namespace)
         function.__code__ = namespace[function.__name__].__code__
 
 
@@ -58,14 +61,14 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
     "a step gets its name before its manifest is written": (
         Edit(
             "rlrun.runs.checkpoints:publish",
-            "    files.write_new(unfinished / manifest.FILE_NAME, canonical.pretty(body).encode())\n",
+            "files.write_new(unfinished / manifest.FILE_NAME, canonical.pretty(body).encode())",
             "",
         ),
         Edit(
             "rlrun.runs.checkpoints:publish",
-            "files.sync_dir(run.training_state)\n",
+            "files.sync_dir(run.training_state)",
             "files.write_new(run.step(step) / manifest.FILE_NAME, canonical.pretty(body).encode())"
-            "; files.sync_dir(run.training_state)\n",
+            "; files.sync_dir(run.training_state)",
         ),
     ),
     "the link is trusted": (
