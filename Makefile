@@ -8,7 +8,7 @@ HAS_GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DEMO_ROOT := runs/demo
 
-.PHONY: help demo check test test-gpu bench tiny clean
+.PHONY: help demo check test test-gpu campaign bench tiny clean
 
 help: ## show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ test: $(VENV)/.dev ## every test that needs no GPU
 
 test-gpu: $(VENV)/.dev ## the tests that need an NVIDIA GPU
 	$(BIN)/python -m pytest -q -m gpu
+
+campaign: $(VENV)/.dev ## 500 kills at random moments, 5 in a row on each run: a quarter of an hour
+	PYTHONPATH=tests $(BIN)/python benchmarks/kills.py --kills 500
 
 bench: $(VENV)/.dev ## what saving and replaying cost, as ratios in one run
 	$(BIN)/python benchmarks/sessions.py

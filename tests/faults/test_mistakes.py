@@ -1,0 +1,102 @@
+"""The tests of the tests: each mistake in rlrun must be noticed by the test that is named for it.
+
+A mistake is a small edit of the source, made in memory (`support.mistakes`); the test is run by a
+pytest of its own and must fail.  Where a mistake is caught nowhere, a test is missing.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.mistakes import MISTAKES
+
+TESTS = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
+FAILED = 1  # pytest: some tests failed
+
+
+def run_test(node: str, mistake: str) -> subprocess.CompletedProcess[str]:
+    plugin = ["-p", "support.mistakes", "-p", "no:cacheprovider", "-q", "-x", "--tb=line"]
+    roots = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *plugin, str(TESTS / node)],
+        env={**os.environ, "MISTAKE": mistake, "PYTHONPATH": roots},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+CRASH = (
+    "faults/test_crash_states.py::test_no_crash_takes_what_was_promised_and_some_states_are_"
+    "trained_to_the_same_end"
+)
+EXACT = "e2e/test_exact_resume.py::test_an_interrupted_run_ends_in_the_same_bytes"
+RACE = "faults/test_races.py::test"
+CAUGHT_BY = {
+    "a file is not synced": f"{CRASH}[plain-None]",
+    "a folder is not synced": f"{CRASH}[plain-None]",
+    "a step gets its name before its manifest is written": f"{CRASH}[plain-None]",
+    "the link is trusted": f"{CRASH}[plain-None]",
+    "hashes are not compared": (
+        "faults/test_damage.py::test_damage_is_seen_and_said_in_a_line_and_nothing_outside_is_read"
+        "[flip_a_bit]"
+    ),
+    "a moment is rounded when it is loaded": f"{EXACT}[config0-stop after 1]",
+    "a moment is rounded when it is loaded, and that is proved": f"{EXACT}[config0-stop after 1]",
+    "the optimizer is not loaded": f"{EXACT}[config0-stop after 1]",
+    "the schedule begins anew in each session": f"{EXACT}[config2-stop after 1]",
+    "dropout is drawn from the global generator": f"{EXACT}[config0-stop after 1]",
+    "the order of the data is drawn from the global generator": (
+        f"{EXACT}[config0-stop after each step]"
+    ),
+    "a batch is journaled behind its first update": (
+        "trainer/test_batches.py::test_groups_are_journaled_one_by_one_and_the_batch_behind_them"
+    ),
+    "a group is not synced": (
+        "runs/test_rollout_journal.py::test_a_record_is_durable_when_its_append_returns"
+    ),
+    "a segment is sealed with groups beyond the step": (
+        "runs/test_rollout_journal.py::"
+        "test_a_finished_group_of_the_next_batch_keeps_the_segment_open"
+    ),
+    "the logs are not cut": f"{EXACT}[config0-killed after 2, never saved]",
+    "a batch is replayed with the configuration of today": (
+        "trainer/test_batches.py::test_a_replayed_batch_keeps_its_configuration_and_its_runs_end"
+    ),
+    "the log-probabilities of a window are computed again in a replay": (
+        f"{EXACT}[config0-stop after 1]"
+    ),
+    "the lock is not asked for": (
+        "runs/test_lock.py::test_another_process_is_refused_with_pid_host_and_session"
+    ),
+    "a session that was taken over is not told": (
+        f"{RACE}_a_session_whose_run_was_taken_over_while_it_stood_still_writes_nothing_more[copy]"
+    ),
+    "a torn line is not cut": (
+        "runs/test_rollout_journal.py::"
+        "test_opening_cuts_a_torn_tail_so_that_the_next_record_is_whole"
+    ),
+    "a window's batch is not missed": (
+        "trainer/test_recovery.py::"
+        "test_a_checkpoint_inside_a_window_is_not_gone_on_from_without_the_windows_batch"
+    ),
+}
+
+
+def test_every_mistake_is_named_with_a_test() -> None:
+    assert list(CAUGHT_BY) == list(MISTAKES)
+
+
+@pytest.mark.parametrize("mistake", CAUGHT_BY)
+def test_a_mistake_is_noticed(mistake: str, counted: Any) -> None:
+    result = run_test(CAUGHT_BY[mistake], mistake)
+    assert result.returncode == FAILED, result.stdout + result.stderr
+    summary = result.stdout.splitlines()[-1]
+    assert summary.startswith("1 failed"), result.stdout  # it did not stumble over the edit
+    assert "so must this mistake" not in result.stdout, result.stdout
+    counted("deliberate mistakes, each noticed by a test", 1)

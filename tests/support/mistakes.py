@@ -1,0 +1,218 @@
+"""Mistakes that somebody might make in rlrun, each a small edit of its source, in memory only.
+
+As a plugin (`pytest -p support.mistakes`, with MISTAKE set to a name) it makes one of them in the
+test's process and in every forked session, so that a test tells whether it would notice.
+"""
+
+import inspect
+import os
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from importlib import import_module
+from types import FunctionType
+from typing import Any
+
+_edited: dict[str, str] = {}  # sources of functions that were edited before, by where they are
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A piece of a function's source, and what stands in its place."""
+
+    where: str  # module:function or module:Class.function
+    old: str
+    new: str
+
+    def __call__(self) -> None:
+        module, _, names = self.where.partition(":")
+        function = reduce(getattr, names.split("."), import_module(module))
+        assert isinstance(function, FunctionType)
+        source = _edited.get(self.where) or textwrap.dedent(inspect.getsource(function))
+        assert source.count(self.old) == 1, f"{self.where} has changed; so must this mistake"
+        _edited[self.where] = source.replace(self.old, self.new)
+        namespace = dict(function.__globals__)
+        exec(compile(_edited[self.where], self.where, "exec"), namespace)
+        function.__code__ = namespace[function.__name__].__code__
+
+
+NO_PROOF = Edit(
+    "rlrun.trainer.checkpoint:_prove",
+    "if manifest.describe_bytes(written[name]) != entries[name]:",
+    "if False:",
+)
+LOAD = "rlrun.trainer.checkpoint:load"
+MISTAKES: dict[str, tuple[Edit, ...]] = {
+    "a file is not synced": (
+        Edit(
+            "rlrun.runs.files:_write_synced",
+            '_call("fsync", path, lambda: os.fsync(descriptor))',
+            "pass",
+        ),
+    ),
+    "a folder is not synced": (
+        Edit(
+            "rlrun.runs.files:sync_dir",
+            '_call("fsync", path, lambda: os.fsync(descriptor))',
+            "pass",
+        ),
+    ),
+    "a step gets its name before its manifest is written": (
+        Edit(
+            "rlrun.runs.checkpoints:publish",
+            "files.write_new(unfinished / manifest.FILE_NAME, canonical.pretty(body).encode())",
+            "",
+        ),
+        Edit(
+            "rlrun.runs.checkpoints:publish",
+            "files.sync_dir(run.training_state)",
+            "files.write_new(run.step(step) / manifest.FILE_NAME, canonical.pretty(body).encode())"
+            "; files.sync_dir(run.training_state)",
+        ),
+    ),
+    "the link is trusted": (
+        Edit(
+            "rlrun.runs.checkpoints:newest_valid",
+            "reversed(list_steps(run))",
+            "filter(None, [linked_step(run)])",
+        ),
+    ),
+    "hashes are not compared": (
+        Edit(
+            "rlrun.runs.checkpoints:inspect",
+            "check_files(path, found, with_hashes=with_hashes)",
+            "check_files(path, found, with_hashes=False)",
+        ),
+    ),
+    "a moment is rounded when it is loaded": (
+        NO_PROOF,
+        Edit(
+            LOAD,
+            "    if isinstance(target, torch.optim.Optimizer):\n",
+            "    for entry in state.get('state', {}).values():\n"
+            "            entry['exp_avg'] = entry['exp_avg'].bfloat16().float()\n"
+            "        if isinstance(target, torch.optim.Optimizer):\n",
+        ),
+    ),
+    "a moment is rounded when it is loaded, and that is proved": (
+        Edit(
+            LOAD,
+            "    if isinstance(target, torch.optim.Optimizer):\n",
+            "    for entry in state.get('state', {}).values():\n"
+            "            entry['exp_avg'] = entry['exp_avg'].bfloat16().float()\n"
+            "        if isinstance(target, torch.optim.Optimizer):\n",
+        ),
+    ),
+    "the optimizer is not loaded": (
+        NO_PROOF,
+        Edit(LOAD, "(OPTIMIZER_FILE, learner.optimizer), ", ""),
+    ),
+    "the schedule begins anew in each session": (
+        NO_PROOF,
+        Edit(LOAD, ", (SCHEDULER_FILE, learner.scheduler)):", ",):"),
+    ),
+    "dropout is drawn from the global generator": (
+        Edit(
+            "rlrun.trainer.step:take_step",
+            'torch.manual_seed(derive_seed(config.seed, "dropout", step, index))',
+            "pass",
+        ),
+    ),
+    "the order of the data is drawn from the global generator": (
+        Edit(
+            "rlrun.trainer.workbench:Workbench.prompts_at",
+            'permutation(self.config.seed, "data", epoch, size=size)',
+            "torch.randperm(size).tolist()",
+        ),
+    ),
+    "a batch is journaled behind its first update": (
+        Edit(
+            "rlrun.trainer.batches:BatchSource.generate", "self._journal.append_batch(record)", ""
+        ),
+        Edit(
+            "rlrun.trainer.session:Session.update",
+            "    self._count(batch, step)\n",
+            "    if not batch.is_replayed and step == batch.record.first_step:\n"
+            "        self._journal.append_batch(batch.record)\n"
+            "    self._count(batch, step)\n",
+        ),
+    ),
+    "a group is not synced": (
+        Edit(
+            "rlrun.runs.rollout_journal:RolloutJournal._append",
+            "sync=True",
+            'sync=record["kind"] == "batch"',
+        ),
+    ),
+    "a segment is sealed with groups beyond the step": (
+        Edit("rlrun.runs.rollout_journal:RolloutJournal.seal", " or self._last_step > step", ""),
+    ),
+    "the logs are not cut": (
+        Edit("rlrun.trainer.recovery:cut_logs", "_cut_after(path, folder, step)", "pass"),
+    ),
+    "a batch is replayed with the configuration of today": (
+        Edit(
+            "rlrun.trainer.batches:BatchSource._assemble",
+            "_config_of(record)",
+            "self._bench.config",
+        ),
+    ),
+    "the log-probabilities of a window are computed again in a replay": (
+        Edit(
+            "rlrun.trainer.batches:BatchSource.journaled",
+            "self._fitting(batch, groups), groups",
+            "_with_window(batch, self._assemble(batch, groups, is_replayed=True), "
+            "self._bench.learner.policy) if batch.window_logprobs else batch, groups",
+        ),
+    ),
+    "the lock is not asked for": (
+        Edit(
+            "rlrun.runs.lock:Lock._acquire",
+            "is_ours = _can_lock(self._run, descriptor)",
+            "is_ours = True",
+        ),
+    ),
+    "a session that was taken over is not told": (
+        Edit("rlrun.runs.lock:Lock.require", "if owner != self.owner:", "if False:"),
+    ),
+    "a torn line is not cut": (
+        Edit(
+            "rlrun.runs.rollout_journal:RolloutJournal.__post_init__",
+            "if whole < path.stat().st_size:",
+            "if False:",
+        ),
+    ),
+    "a window's batch is not missed": (
+        Edit(
+            "rlrun.runs.rollout_journal:require_window",
+            'if window["last_step"] > step and',
+            "if 0 and",
+        ),
+    ),
+}
+
+
+def make(name: str) -> None:
+    """Make a mistake in this process."""
+    for edit in MISTAKES[name]:
+        edit()
+
+
+def pytest_configure() -> None:
+    """Make the mistake that MISTAKE names here and in every session that a test forks."""
+    from support import jobs, mishaps
+
+    name, start = os.environ["MISTAKE"], jobs.start
+
+    def start_with_it(target: Callable[..., None], *arguments: object) -> Any:
+        def spoiled(argument: object) -> object:
+            if not isinstance(argument, jobs.Job):
+                return argument
+            things = [partial(make, name), *([argument.mishap] if argument.mishap else [])]
+            return replace(argument, mishap=partial(mishaps.several, *things))
+
+        return start(target, *map(spoiled, arguments))
+
+    make(name)
+    jobs.start = start_with_it
