@@ -47,7 +47,7 @@ test: $(VENV)/.dev ## every test that needs no GPU
 test-gpu: $(VENV)/.dev ## the tests that need an NVIDIA GPU
 	$(BIN)/python -m pytest -q -m gpu
 
-campaign: $(VENV)/.dev ## 500 kills at random moments, 5 in a row on each run: a quarter of an hour
+campaign: $(VENV)/.dev ## 500 kills at random moments, 5 in a row on each run: ten minutes
 	PYTHONPATH=tests $(BIN)/python benchmarks/kills.py --kills 500
 
 bench: $(VENV)/.dev ## what saving and replaying cost, as ratios in one run
