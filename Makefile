@@ -41,8 +41,8 @@ check: $(VENV)/.dev ## format, lint, types, import contracts
 	$(BIN)/lint-imports
 
 test: $(VENV)/.dev ## every test that needs no GPU
-	$(BIN)/python -m pytest -q -n logical -m "not gpu and not slow"
-	$(BIN)/python -m pytest -q -m "slow and not gpu"
+	$(BIN)/python -m pytest -q -n logical --dist=worksteal -m "not gpu and not slow"
+	$(BIN)/python -m pytest -q -n logical --dist=worksteal -m "slow and not gpu"
 
 test-gpu: $(VENV)/.dev ## the tests that need an NVIDIA GPU
 	$(BIN)/python -m pytest -q -m gpu
