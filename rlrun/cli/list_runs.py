@@ -29,7 +29,7 @@ def list_runs(as_json: JsonOption = False, root: RootOption = None) -> None:
         return
     if not summaries:
         show.talk(f"there is no run in {runs_folder(folder)}")
-        show.hints(["rlrun train"])
+        show.hints(sentences.commands_with_root(["train"], root))
         return
     show.table(_HEADER, [row(one, now=time.time()) for one in summaries])
     for one in summaries:

@@ -1,6 +1,5 @@
 """`rlrun logs`: the steps that a run has taken, or what its worker printed."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Annotated
@@ -73,8 +72,8 @@ class StepLines:
 
     def __call__(self, line: bytes) -> None:
         """Show one record; one that is no step's is shown as it stands."""
-        record: jsonl.Record = json.loads(line)
-        if "step" not in record:
+        record = jsonl.decode(line)
+        if record is None or "step" not in record:
             show_raw(line)
             return
         if self._max_steps is None:

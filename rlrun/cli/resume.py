@@ -19,14 +19,16 @@ from rlrun.cli.options import (
     SetOption,
     StepsOption,
 )
-from rlrun.config.changes import compare, describe, extension
+from rlrun.config.changes import Change, compare, describe, extension
 from rlrun.config.load import apply_overrides, config_to_dict, dump_config, load_config
 from rlrun.config.schema import RunConfig
 from rlrun.errors import InexactError, NothingToDoError, RunNotFoundError, UsageError
 from rlrun.runs import checkpoints, fork, ledger, lock, store
 from rlrun.runs.layout import RunDir, find_root
 from rlrun.runs.request import SessionRequest
-from rlrun.sessions import launch, preflight
+from rlrun.sessions import launch, preflight, state
+
+_SHAPES = frozenset({"model.lora", "model.lora.rank", "model.lora.target_modules"})
 
 
 def resume(
@@ -122,6 +124,7 @@ def work_on_fork(
     launch.require_train_extra(launch.TRAIN_PACKAGES)
     if step is None:
         step = newest_step(parent)
+    refuse_misfit(parent, step, settings)
     run = fork.fork(
         parent,
         step,
@@ -135,8 +138,9 @@ def work_on_fork(
         steps=orders.steps,
         max_seconds=orders.max_seconds,
         device=orders.device,
-        allow_inexact=bool(settings.changes),  # another run may be about something else
+        allow_inexact=bool(settings.inexact),  # another run may be about something else
         changes=settings.changes,
+        inexact=tuple(map(describe, settings.inexact)),
     )
     return watch.work(watch.NewSession(run, request, settings.num_groups, orders))
 
@@ -148,6 +152,7 @@ class Settings:
     old: RunConfig
     new: RunConfig
     changes: tuple[str, ...]  # as sentences
+    inexact: tuple[Change, ...]  # those that enter an update
 
     @property
     def num_groups(self) -> int:
@@ -174,7 +179,8 @@ def settings_of(run: RunDir, overrides: Sequence[str], *, allow_inexact: bool) -
             f"run '{run.name}' would not continue exactly, because its updates depend on this: "
             f"{listed}; leave it out, or accept that with --allow-inexact"
         )
-    return Settings(old, new, tuple(map(describe, (*changes.free, *changes.inexact))))
+    described = tuple(map(describe, (*changes.free, *changes.inexact)))
+    return Settings(old, new, described, changes.inexact)
 
 
 def refuse_foreign(run: RunDir) -> None:
@@ -191,6 +197,22 @@ def refuse_held(run: RunDir) -> None:
     holder = lock.find_holder(run)
     if holder is not None:
         raise lock.refuse(run, holder)
+
+
+def refuse_misfit(parent: RunDir, step: int, settings: Settings) -> None:
+    """Raise an error if a fork could not go on from the step with these settings."""
+    shapes = [change for change in settings.inexact if change.key in _SHAPES]
+    if shapes:
+        raise UsageError(
+            f"the weights of step {step} do not fit {describe(shapes[0])}; leave it out, or start "
+            "a run with 'rlrun train'"
+        )
+    max_steps = settings.new.train.max_steps
+    if max_steps is not None and step >= max_steps:
+        raise NothingToDoError(
+            f"step {step} of run '{parent.name}' is the last of {max_steps}; give the fork more "
+            f"with {extension(settings.new)}"
+        )
 
 
 def newest_step(run: RunDir) -> int:
@@ -223,6 +245,8 @@ def refuse_finished(run: RunDir, settings: Settings) -> None:
     last = next((session for session in reversed(ledger.read(run)) if session.start), None)
     if last is None or last.start is None or last.end is None or last.end.outcome != "finished":
         return
+    if run.rewind.exists() or state.summarise(run).step < last.end.step:
+        return  # it went back since
     step, max_steps = last.end.step, settings.new.train.max_steps
     if max_steps is None and settings.new.train == settings.old.train:
         max_steps = last.start.max_steps  # how many steps its epochs are, only a worker knows

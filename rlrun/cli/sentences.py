@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlrun.cli.text import count, duration, fraction
+from rlrun.config.changes import extension
+from rlrun.config.load import load_config
+from rlrun.errors import RlrunError
 from rlrun.runs.jsonl import Record
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import Outcome, Session, SessionEnd, SessionStart
@@ -153,6 +156,14 @@ def end_rows(run: RunDir, end: SessionEnd, max_steps: int, reward: str) -> list[
     ]
 
 
+def _extension(run: RunDir) -> str:
+    """Return the options that extend a run, as far as its configuration can be read."""
+    try:
+        return extension(load_config(str(run.config), ()).config)
+    except RlrunError:
+        return "--set train.max_steps=N"
+
+
 def next_commands(run: RunDir, status: Word, root: Path | None) -> list[str]:
     """Return the commands that are likely to come next; `root` is what `--root` said."""
     name = run.name
@@ -162,7 +173,7 @@ def next_commands(run: RunDir, status: Word, root: Path | None) -> list[str]:
         "stopped": (f"resume {name}", f"status {name}"),
         "lost": (f"resume {name}", f"logs {name} --worker"),
         "failed": (f"logs {name} --worker", f"resume {name}"),
-        "finished": (f"status {name}", f"resume {name} --set train.max_steps=N"),
+        "finished": (f"status {name}", f"resume {name} {_extension(run)}"),
         "foreign": (f"logs {name}",),
         "damaged": (f"logs {name} --worker",),
     }

@@ -36,7 +36,12 @@ def stop(
     holder = control.request_stop(run, at_once=now)
     what = "at once" if now else "finishing what is needed and saving"
     show.talk(f"stopping run '{run.name}', session {holder.session}, pid {holder.pid}: {what}")
-    session = control.wait_until_stopped(run, holder, timeout_seconds=timeout)
+    try:
+        session = control.wait_until_stopped(run, holder, timeout_seconds=timeout)
+    except KeyboardInterrupt:
+        show.talk("left; the session still stops")
+        show.hints(sentences.next_commands(run, "running", root)[:1])
+        return
     end = session.end if session else None
     why = sentences.outcome(end) if session else "stopped before it began"
     at_step = f" at step {end.step}" if end else ""

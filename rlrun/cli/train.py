@@ -28,7 +28,7 @@ from rlrun.errors import (
     UsageError,
 )
 from rlrun.runs import store
-from rlrun.runs.layout import RunDir, find_root, runs_folder
+from rlrun.runs.layout import RunDir, check_name, find_root, runs_folder
 from rlrun.runs.request import SessionRequest
 from rlrun.runs.store import NewRun
 from rlrun.sessions import launch, preflight
@@ -71,7 +71,7 @@ def train(
 
     Ctrl-C finishes what is needed, saves and stops; a second one stops at once.  Either way
     'rlrun resume' goes on where the run was left.  With '--name X --recover auto' the same line
-    starts the run, continues it, and exits 0 when it is finished: for a job that may be repeated.
+    starts the run, continues it, and exits 0 when it is finished: a script may repeat it.
 
     Exit codes: 0 done, 75 stopped early, 130 stopped at once; the others are in 'rlrun --help'.
     """
@@ -107,7 +107,7 @@ def start_or_continue(
 ) -> int:
     """Continue the run of this name, or start it if there is none and that is allowed."""
     folder = runs_folder(find_root(orders.root))
-    run = RunDir(folder / name)
+    run = RunDir(folder / check_name(name))
     if not store.is_run(run.path):
         if recover is Recover.RESUME:
             raise RunNotFoundError(
@@ -125,11 +125,13 @@ def continue_as_asked(run: RunDir, asked: RunConfig, orders: Orders) -> int:
     resume.refuse_foreign(run)
     settings = resume.settings_of(run, (), allow_inexact=False)
     changes = compare(settings.old, asked)
-    if changes.inexact:
-        listed = "; ".join(map(describe, changes.inexact))
+    refused = [*changes.inexact, *(one for one in changes.free if one.key.startswith("train."))]
+    if refused:
+        listed = "; ".join(map(describe, refused))
         raise InexactError(
             f"run '{run.name}' was made with other settings than this command asks for: {listed}; "
-            "ask for the run's own, or give another --name"
+            f"ask for the run's own, change it with 'rlrun resume {run.name} --set KEY=VALUE', or "
+            "give another --name"
         )
     for change in changes.free:
         show.talk(f"the run keeps its own {change.key} ('rlrun resume --set' changes it)")

@@ -3,6 +3,7 @@
 A step exists if and only if its folder verifies; `step_latest` is only a hint.
 """
 
+import errno
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,6 +17,8 @@ from rlrun.runs.layout import REMOVED_PATTERN, STEP_PATTERN, RunDir
 from rlrun.runs.manifest import Manifest, NotAStepError
 
 _SPACE_FACTOR = 1.05
+_PASSING = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT)
+"""Refusals that say nothing of what is on the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Step:
     manifest: Manifest | None  # None unless the folder is a step of ours
     problem: str | None  # why it is not valid
     is_foreign: bool = False
+    is_unreadable: bool = False  # the system does not let us look; that is no damage
 
     @property
     def is_valid(self) -> bool:
@@ -49,7 +53,8 @@ def inspect(run: RunDir, step: int, *, run_id: str, with_hashes: bool) -> Step:
     except NotAStepError as error:
         return Step(step, path, None, error.reason, error.is_foreign)
     except OSError as error:
-        return Step(step, path, None, f"it cannot be read: {error.strerror}")
+        problem = f"it cannot be read: {error.strerror}"
+        return Step(step, path, None, problem, is_unreadable=error.errno in _PASSING)
     return Step(step, path, found, None)
 
 
@@ -183,6 +188,11 @@ def _make_way(run: RunDir, step: int, *, run_id: str, session: int) -> bool:
         raise StorageError(
             f"{found.path} was written by another tool and stands in the way of a checkpoint; "
             f"move it elsewhere, then 'rlrun resume {run.name}' goes on"
+        )
+    if found.is_unreadable:
+        raise StorageError(
+            f"{path} stands in the way of a checkpoint and cannot be judged: {found.problem}; "
+            f"check the permissions, then 'rlrun resume {run.name}' goes on"
         )
     quarantine.set_aside(run, path, found.problem or "", session=session)
     return True

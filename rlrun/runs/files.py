@@ -25,6 +25,8 @@ _REMEDIES = {
     errno.EROFS: "the file system is read-only; remount it, or use another --root",
     errno.EACCES: "check the permissions, or use another --root",
     errno.EPERM: "check the permissions, or use another --root",
+    errno.ENOTDIR: "a file stands where a folder must be; use another --root",
+    errno.ENAMETOOLONG: "the path is too long; use another --root or a shorter --name",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)

@@ -49,10 +49,11 @@ def decode(line: bytes, *, checked: bool = False) -> Record | None:
     return record if is_whole else None
 
 
-def read_lines(path: Path, *, checked: bool) -> Iterator[Line]:
+def read_lines(path: Path, *, checked: bool, until_damage: bool = False) -> Iterator[Line]:
     """Yield the whole records of a file in order, leaving out a torn last line.
 
-    An absent file has no records.  Raises DamagedError for a bad line that others follow.
+    An absent file has no records.  Raises DamagedError for a bad line that others follow, or ends
+    there if only what stands in front of damage is asked for.
     """
     try:
         file = path.open("rb")
@@ -63,9 +64,11 @@ def read_lines(path: Path, *, checked: bool) -> Iterator[Line]:
     with file:
         for number, line in enumerate(file, start=1):
             if bad_at is not None:
+                if until_damage:
+                    return
                 raise DamagedError(
                     f"line {bad_at} of {path} is damaged and others follow it; restore the file "
-                    "from a copy, or continue from a checkpoint behind it"
+                    "from a copy"
                 )
             end = start + len(line)
             record = decode(line[:-1], checked=checked) if line.endswith(b"\n") else None

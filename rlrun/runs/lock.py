@@ -55,7 +55,7 @@ def _boot_id() -> str:
     return path.read_text().strip() if path.exists() else _UNKNOWN
 
 
-def _is_here(owner: Owner) -> bool:
+def is_here(owner: Owner) -> bool:
     """Return whether an owner is of this machine since it was started, whatever its name is now."""
     here = this_process(owner.session)
     if _UNKNOWN in (owner.boot_id, here.boot_id):
@@ -65,7 +65,7 @@ def _is_here(owner: Owner) -> bool:
 
 def _may_live_elsewhere(run: RunDir, owner: Owner, now: Callable[[], float]) -> bool:
     """Return whether an owner of another machine, or of an earlier start of this one, may live."""
-    if _is_here(owner) or heartbeat_age(run, now) >= STALE_SECONDS:
+    if is_here(owner) or heartbeat_age(run, now) >= STALE_SECONDS:
         return False
     started = _started(now)
     is_of_earlier_start = started is not None and _beat_at(run) < started
@@ -97,7 +97,7 @@ def find_holder(run: RunDir, now: Callable[[], float] = time.time) -> Owner | No
     owner = read_owner(run)
     if owner is None:
         return None
-    if not _is_here(owner):
+    if not is_here(owner):
         return owner if _may_live_elsewhere(run, owner, now) else None
     try:
         descriptor = os.open(run.lock, os.O_RDONLY | os.O_CLOEXEC)
@@ -119,7 +119,7 @@ def refuse(run: RunDir, owner: Owner, now: Callable[[], float] = time.time) -> L
     """Return the error that names the owner and the way out."""
     who = f"run '{run.name}' is being written by pid {owner.pid} on {owner.host}"
     ahead = _beat_at(run) - now()
-    if ahead > STALE_SECONDS and not _is_here(owner):
+    if ahead > STALE_SECONDS and not is_here(owner):
         return LockedError(
             f"{who}, and its heartbeat is {ahead:.0f} s ahead of the clock here, so nobody can "
             f"tell whether it lives; set the clocks right, or remove {run.lock} if it does not"
@@ -227,10 +227,9 @@ class Lock:
 
     def _beat(self, seconds: float) -> None:
         while not self._released.wait(seconds):
-            with suppress(
-                StorageError
-            ):  # the next beat may do; what matters fails where it is made
-                files.touch(self._run.lock)
+            with suppress(StorageError):  # the next may do; what matters fails where it is made
+                if not self.is_lost:  # another's heartbeat is not ours to give
+                    files.touch(self._run.lock)
 
     def require(self) -> None:
         """Raise LockedError if another machine took the run over while this process stood still.

@@ -69,7 +69,6 @@ class _Journal:
 
     reader: Reader
     batches: dict[int, tuple[int, tuple[str, ...], Path]] = field(default_factory=dict)
-    groups: dict[tuple[int, int], str] = field(default_factory=dict)  # (first step, slot): id
     ids: set[str] = field(default_factory=set)  # of groups
 
     def take(self, path: Path, *, may_be_torn: bool) -> tuple[int, int]:
@@ -89,11 +88,8 @@ class _Journal:
     def _note(self, record: Record, path: Path) -> tuple[int, int]:
         if record["kind"] == "group":
             group = GroupRecord.from_record(record, {})
-            place = (group.first_step, group.slot)
-            if place in self.groups:
-                what = f"group {group.id} is journaled again, after {self.groups[place]}"
-                self.reader.damage(path, what)
-            self.groups[place] = group.id
+            if group.id in self.ids:
+                self.reader.damage(path, f"group {group.id} is journaled again")
             self.ids.add(group.id)
             return group.first_step, group.first_step
         batch = BatchRecord.from_record(record)

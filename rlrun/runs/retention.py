@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from rlrun.errors import DamagedError, RunNotFoundError
+from rlrun.errors import DamagedError, RunNotFoundError, StorageError
 from rlrun.runs import checkpoints, files, jsonl, pins
 from rlrun.runs.checkpoints import Step
 from rlrun.runs.layout import RunDir
@@ -144,7 +144,15 @@ class Pruner:
 
     def prune(self, rules: Rules) -> list[Fate]:
         """Remove what no rule keeps, the oldest first; return what became of each step."""
-        return [self._carry_out(fate, rules) for fate in self.survey(rules)]
+        fates, refusals = [], []
+        for fate in self.survey(rules):
+            try:
+                fates.append(self._carry_out(fate, rules))
+            except StorageError as refusal:  # of this one; the others may go
+                refusals.append(refusal)
+        if refusals:
+            raise refusals[0]
+        return fates
 
     def prune_quickly(self, rules: Rules) -> list[Fate]:
         """Like `prune`, looking at no folder when the numbers alone say that none can go."""

@@ -38,16 +38,20 @@ def sealed_segments(run: RunDir) -> list[tuple[int, int, Path]]:
     return sorted((int(m[1]), int(m[2]), path) for m, path in matches if m)
 
 
-def recover(run: RunDir, step: int) -> Recovered:
+def recover(run: RunDir, step: int, *, up_to: int | None = None) -> Recovered:
     """Return what was journaled beyond `step`, leaving out a torn tail.
 
-    A batch stands in the result if it serves at least one step after `step`.  Raises DamagedError
-    if a batch or a group between is missing or a line in the middle of a segment is bad.
+    A batch stands in the result if it serves at least one step after `step`; with `up_to` only if
+    it was begun by then, and what is bad behind that does not matter.  Raises DamagedError if a
+    batch or a group between is missing or a line in the middle of a segment is bad.
     """
     batches: dict[int, Record] = {}
     groups: dict[str, Record] = {}
-    for path in _needed_files(run, step):
-        for record in jsonl.read(path, checked=True):
+    for path in _needed_files(run, step, up_to):
+        for line in jsonl.read_lines(path, checked=True, until_damage=up_to is not None):
+            record = line.record
+            if up_to is not None and record["first_step"] > up_to:
+                continue
             if record["kind"] == "group":
                 groups[record["id"]] = record
             elif record["last_step"] > step:
@@ -74,8 +78,13 @@ def require_window(run: RunDir, found: Manifest, recovered: Recovered) -> None:
         )
 
 
-def _needed_files(run: RunDir, step: int) -> list[Path]:
-    return [path for _, last, path in sealed_segments(run) if last > step] + [run.journal]
+def _needed_files(run: RunDir, step: int, up_to: int | None) -> list[Path]:
+    sealed = [
+        path
+        for first, last, path in sealed_segments(run)
+        if last > step and (up_to is None or first <= up_to)
+    ]
+    return [*sealed, run.journal]
 
 
 def _check_unbroken(

@@ -146,7 +146,7 @@ def _git_commit() -> str | None:
 def read_identity(run: RunDir) -> Identity:
     """Return who a run is; DamagedError if `run.json` cannot be read."""
     try:
-        data = json.loads(run.identity.read_bytes())
+        data = dict(json.loads(run.identity.read_bytes()))
         parent = data.pop("parent")
         return Identity(**data, parent=parent and Parent(**parent))
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -39,7 +39,7 @@ def request_stop(run: RunDir, *, at_once: bool, kill: Kill = os.kill) -> Owner:
 
 def _require_same_machine(run: RunDir, holder: Owner) -> None:
     here = lock.this_process(holder.session)
-    if (holder.host, holder.boot_id) != (here.host, here.boot_id):
+    if not lock.is_here(holder):
         raise LockedError(
             f"run '{run.name}' is being written by pid {holder.pid} on {holder.host}, and this is "
             f"{socket.gethostname()}{_other_boot(holder, here)}; run 'rlrun stop {run.name}' there"

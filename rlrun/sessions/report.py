@@ -1,6 +1,5 @@
 """Everything that `rlrun status` tells of one run."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -57,7 +56,8 @@ def report(run: RunDir) -> RunReport:
 def last_records(run: RunDir, count: int) -> list[jsonl.Record]:
     """Return the last whole records of the training log, oldest first."""
     lines = Tail(run.train_log, num_last_lines=count).read()
-    return [json.loads(line) for line in lines]
+    records = (jsonl.decode(line) for line in lines)
+    return [record for record in records if record is not None]  # 'rlrun verify' tells of others
 
 
 def last_rewards(run: RunDir, count: int = NUM_REWARDS) -> tuple[float, ...]:

@@ -1,6 +1,6 @@
 r"""The one grader of written answers: what a text answers, and whether that is the gold answer.
 
-Rewards and evaluation both ask `is_correct`, so a score never differs from what was trained on.
+Rewards and evaluation both ask `is_correct`, so they can never differ.
 The answer of a text is, by precedence and whatever the order in the text:
 
     1. the last complete `\boxed{...}`           a box that was cut off is no box

@@ -9,7 +9,7 @@ from rlrun.config.changes import describe, extension
 from rlrun.config.load import config_from_dict, dump_config, load_config
 from rlrun.config.schema import RunConfig
 from rlrun.errors import InexactError, NothingToDoError
-from rlrun.runs import checkpoints, ledger, store
+from rlrun.runs import ledger, store
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import SessionStart
 from rlrun.runs.lock import Lock
@@ -46,9 +46,10 @@ def prepare(run: RunDir, request: SessionRequest, stopper: Stopper, held: Lock) 
     number = held.owner.session
     identity = store.read_identity(run)
     orders = _take_orders(run, request)
-    rewound = _rewind(run, identity, request, number)
-    start = recovery.find_starting_point(run, run_id=identity.id, from_step=request.from_step)
-    recovery.tidy(run, start, session=number)
+    said = _finish_rewind(run, number)
+    start = _find_start(run, identity, request)
+    if not request.is_rewind:
+        recovery.tidy(run, start, session=number)
     _check_replayable(run, orders, start)
     bench = build_workbench(
         orders.config,
@@ -63,11 +64,13 @@ def prepare(run: RunDir, request: SessionRequest, stopper: Stopper, held: Lock) 
     progress = Progress.of(start.manifest)
     progress.seconds += recovery.logged_seconds(run, start.step, start.frontier)
     held.require()
+    if request.is_rewind:
+        said = (*said, _go_back(run, start, number))
     recovery.cut_logs(run, run.abandoned(number), start.step)
     if request.config is not None:
         store.update_config(run, dump_config(orders.config))
     journal = RolloutJournal(run, held.require)
-    ledger.append_start(run, _start_record(plan, request, start, bench, verdict, rewound))
+    ledger.append_start(run, _start_record(plan, request, start, bench, verdict, said))
     source = BatchSource(bench, start.recovered, journal, number)
     pruner = Pruner(run, identity.id)
     if start.checkpoint is not None:
@@ -90,24 +93,27 @@ def _take_orders(run: RunDir, request: SessionRequest) -> Orders:
     return Orders(wanted, tuple(change.key for change in changes), sentences)
 
 
-def _rewind(
-    run: RunDir, identity: Identity, request: SessionRequest, number: int
-) -> tuple[str, ...]:
-    """Finish a rewind that was interrupted, do the one that is asked for, and say what was done."""
-    said: list[str] = []
+def _finish_rewind(run: RunDir, number: int) -> tuple[str, ...]:
+    """Finish a rewind that was interrupted; return what there is to say of it."""
     unfinished = rewind.pending(run)
-    if unfinished is not None:
-        rewind.finish(run, unfinished, session=number)
-        said.append(f"finished an interrupted rewind to step {unfinished.step}")
-    if request.from_step is not None and request.is_rewind:
-        if request.from_step > 0:
-            checkpoints.require(run, request.from_step, run_id=identity.id)
-        intent = rewind.begin(run, request.from_step)
-        rewind.finish(run, intent, session=number)
-        said.append(
-            f"went back to step {intent.step}; what was behind it is in abandoned/{intent.folder}"
-        )
-    return tuple(said)
+    if unfinished is None:
+        return ()
+    rewind.finish(run, unfinished, session=number)
+    return (f"finished an interrupted rewind to step {unfinished.step}",)
+
+
+def _find_start(run: RunDir, identity: Identity, request: SessionRequest) -> StartingPoint:
+    if request.is_rewind and request.from_step is not None:
+        return recovery.find_older_starting_point(run, run_id=identity.id, step=request.from_step)
+    return recovery.find_starting_point(run, run_id=identity.id, from_step=request.from_step)
+
+
+def _go_back(run: RunDir, start: StartingPoint, number: int) -> str:
+    """Abandon what is behind the starting point; return what there is to say of it."""
+    intent = rewind.begin(run, start.step)
+    rewind.finish(run, intent, session=number)
+    recovery.tidy(run, start, session=number)
+    return f"went back to step {intent.step}; what was behind it is in abandoned/{intent.folder}"
 
 
 def _check_replayable(run: RunDir, orders: Orders, start: StartingPoint) -> None:
@@ -164,7 +170,7 @@ def _judge(
     return fingerprint.compare(
         [*before, *(past.fingerprint for past in later)],
         bench.fingerprint,
-        [*orders.inexact, *inherited],
+        [*orders.inexact, *request.inexact, *inherited],
         bench.engine,
         allow_inexact=request.allow_inexact,
     )
@@ -176,7 +182,7 @@ def _start_record(
     start: StartingPoint,
     bench: Workbench,
     verdict: Verdict,
-    rewound: tuple[str, ...],
+    said: tuple[str, ...],
 ) -> SessionStart:
     return SessionStart(
         session=plan.session,
@@ -189,6 +195,6 @@ def _start_record(
         promise=verdict.promise,
         differences=verdict.differences,
         changes=request.changes,
-        notes=(*rewound, *start.notes),
+        notes=(*said, *start.notes),
         fingerprint=bench.fingerprint,
     )

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlrun.runs import checkpoints, files, jsonl, quarantine, rollout_journal
+from rlrun.errors import StorageError, UsageError
+from rlrun.runs import checkpoints, files, jsonl, pins, quarantine, rollout_journal
 from rlrun.runs.checkpoints import Step
 from rlrun.runs.layout import RunDir
 from rlrun.runs.manifest import Manifest
@@ -18,17 +19,23 @@ class StartingPoint:
     recovered: Recovered
     frontier: int  # the last step that was taken before, as far as the disk tells
     passed: tuple[Step, ...] = ()  # newer ones of ours that do not verify
+    lost: tuple[int, int] | None = None  # steps that the log has and the journal lacks
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a session has to say of where it begins."""
         count = self.frontier - self.step
         replayed = f"{count} journaled step{'' if count == 1 else 's'}"
-        return tuple(
+        lost = []
+        if self.lost is not None:
+            first, last = self.lost
+            lost = [f"the journal lacks what steps {first} to {last} were made of: made anew"]
+        passed = [
             f"step {step.step} does not verify ({step.problem}); it is in quarantine/, going on "
             f"from step {self.step} and replaying {replayed}"
             for step in self.passed
-        )
+        ]
+        return (*passed, *lost)
 
     @property
     def step(self) -> int:
@@ -51,6 +58,27 @@ class StartingPoint:
         return self.checkpoint.manifest if self.checkpoint else None
 
 
+def find_older_starting_point(run: RunDir, *, run_id: str, step: int) -> StartingPoint:
+    """Return where to begin when what is behind `step` (0: everything) is to be abandoned.
+
+    Changes nothing.  Raises RunNotFoundError or DamagedError if the run cannot go on from there,
+    and UsageError if a step behind it is to stay.
+    """
+    wanted = None if step == 0 else checkpoints.require(run, step, run_id=run_id)
+    pinned = sorted(set(checkpoints.list_steps(run)) & pins.list_pinned(run) - set(range(step + 1)))
+    if pinned:
+        raise UsageError(
+            f"step {pinned[0]} of run '{run.name}' is pinned, so it cannot be left behind; use "
+            f"'rlrun pin {run.name} {pinned[0]} --unpin', or go on in another run with --fork"
+        )
+    recovered = rollout_journal.recover(run, step, up_to=step)
+    if wanted is not None and wanted.manifest is not None:
+        rollout_journal.require_window(run, wanted.manifest, recovered)
+    for path in (run.train_log, run.ratios):
+        _end_of(path, step)  # it must read that far
+    return StartingPoint(wanted, recovered, frontier=step)
+
+
 def find_starting_point(run: RunDir, *, run_id: str, from_step: int | None) -> StartingPoint:
     """Return where to begin; changes nothing.
 
@@ -62,18 +90,30 @@ def find_starting_point(run: RunDir, *, run_id: str, from_step: int | None) -> S
         if newest is not None and newest.step > wanted.step:
             raise checkpoints.refuse_older(run, wanted.step, newest.step)
     step = newest.step if newest else 0
+    unreadable = next((one for one in passed if one.is_unreadable), None)
+    if unreadable is not None:
+        raise StorageError(
+            f"step {unreadable.step} of run '{run.name}' cannot be judged: {unreadable.problem}; "
+            "check the disk and the permissions, then resume"
+        )
     recovered = rollout_journal.recover(run, step)
     if newest is not None and newest.manifest is not None:
         rollout_journal.require_window(run, newest.manifest, recovered)
-    return StartingPoint(newest, recovered, _frontier(run, step, recovered), tuple(passed))
+    frontier, lost = _frontier(run, step, recovered)
+    return StartingPoint(newest, recovered, frontier, tuple(passed), lost)
 
 
-def _frontier(run: RunDir, step: int, recovered: Recovered) -> int:
-    """Return the last step taken: a batch is committed only when its elders are used up."""
+def _frontier(run: RunDir, step: int, recovered: Recovered) -> tuple[int, tuple[int, int] | None]:
+    """Return the last step taken that can be replayed, and the later ones that the log tells of.
+
+    A batch is committed only when its elders are used up, and before any of its steps is logged.
+    """
     last = jsonl.read_last(run.train_log)
     logged = int(last["step"]) if last else 0
+    journaled = max((batch["last_step"] for batch in recovered.batches.values()), default=step)
     committed = max(recovered.batches, default=1) - 1
-    return max(step, logged, committed)
+    lost = (journaled + 1, logged) if logged > max(step, journaled) else None
+    return max(step, min(logged, journaled), committed), lost
 
 
 def tidy(run: RunDir, start: StartingPoint, *, session: int) -> None:

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 
-from rlrun.errors import DamagedError
-from rlrun.runs import canonical, checkpoints, files, jsonl, manifest
+from rlrun.errors import DamagedError, LockedError
+from rlrun.runs import canonical, checkpoints, files, jsonl, manifest, pins
 from rlrun.runs.jsonl import Record
 from rlrun.runs.layout import RunDir
 from rlrun.runs.manifest import NotAStepError
@@ -65,7 +65,21 @@ def finish(run: RunDir, intent: Rewind, *, session: int) -> None:
 def _move_steps(run: RunDir, behind: RunDir, step: int) -> None:
     for number in reversed(checkpoints.list_steps(run)):
         if number > step and not _is_foreign(run.step(number)):
-            _move(run.step(number), behind.step(number))
+            _move_step(run, behind, number)
+
+
+def _move_step(run: RunDir, behind: RunDir, number: int) -> None:
+    """Move a step unless somebody reads it; the intent stands, so it is moved another time."""
+    if not (run.step(number) / manifest.FILE_NAME).is_file():
+        _move(run.step(number), behind.step(number))
+        return
+    with pins.taken(run.step(number)) as is_free:
+        if not is_free:
+            raise LockedError(
+                f"step {number} of run '{run.name}' is being read by another process; try again "
+                "when that is over: the next session finishes going back"
+            )
+        _move(run.step(number), behind.step(number))
 
 
 def _is_foreign(folder: Path) -> bool:
@@ -104,11 +118,13 @@ def _cut_segment(run: RunDir, behind: RunDir, path: Path, step: int) -> None:
 
 def _cut_journal(run: RunDir, behind: RunDir, step: int) -> None:
     """Cut the active segment behind a step, a copy of all of it kept first."""
-    kept = _lines_of(run.journal, lambda record: record["first_step"] <= step)
-    if len(kept) == len(_lines_of(run.journal, lambda _: True)):
+    if not run.journal.exists():
         return
-    files.replace(behind.journal, run.journal.read_bytes())
-    files.replace(run.journal, b"".join(line for _, line in kept))
+    lines = _lines_of(run.journal, lambda record: record["first_step"] <= step)
+    kept, whole = b"".join(line for _, line in lines), run.journal.read_bytes()
+    if kept != whole:
+        files.replace(behind.journal, whole)
+        files.replace(run.journal, kept)
 
 
 def _lines_of(path: Path, is_kept: Callable[[Record], bool]) -> list[tuple[Record, bytes]]:
@@ -116,5 +132,5 @@ def _lines_of(path: Path, is_kept: Callable[[Record], bool]) -> list[tuple[Recor
     if not path.exists():
         return []
     data = path.read_bytes()
-    found = jsonl.read_lines(path, checked=True)
+    found = jsonl.read_lines(path, checked=True, until_damage=True)
     return [(line.record, data[line.start : line.end]) for line in found if is_kept(line.record)]

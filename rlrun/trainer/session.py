@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any, Literal
 
 from rlrun.config.schema import SavingConfig
-from rlrun.errors import NoSpaceError, NotFiniteError, StorageError
+from rlrun.errors import NoSpaceError, NotFiniteError, RlrunError
 from rlrun.policy import saved_form
 from rlrun.policy.optimizer import set_hyperparameters
 from rlrun.runs import canonical, ledger
@@ -101,6 +101,7 @@ class Session:
         )
         self._schedule = SaveSchedule(step=progress.step, epoch=self._epoch, now=monotonic())
         self._generation_seconds = 0.0
+        self._said: set[str] = set()  # warnings
         self._last_batch: Batch | None = None  # of the last step that this session took
 
     @property
@@ -218,9 +219,9 @@ class Session:
     @property
     def _saving(self) -> SavingConfig:
         """The saving settings in force: a replayed step keeps those of its batch."""
-        is_replayed = self.progress.step <= self.plan.frontier and self._last_batch is not None
-        config = self._last_batch.config if is_replayed and self._last_batch else self.bench.config
-        return config.saving
+        if self._last_batch is not None and self.progress.step <= self.plan.frontier:
+            return self._last_batch.config.saving
+        return self.bench.config.saving
 
     def save_last(self) -> None:
         """Write a checkpoint if a step was taken since the last one; return when it is safe."""
@@ -256,15 +257,20 @@ class Session:
             if rules:
                 for fate in self._pruner.prune_quickly(rules):
                     _log.info("removed step %d (%s)", fate.step, rules)
-        except (StorageError, OSError) as refusal:
-            _log.warning("saved step %d, but could not remove older ones: %s", step, refusal)
+        except (RlrunError, OSError) as refusal:
+            self._warn(step, f"could not remove older checkpoints: {refusal}")
         self.stopper.note_save(seconds + monotonic() - started)
 
     def _after_refusal(self, step: int, refusal: NoSpaceError) -> None:
         """Say that a checkpoint had no room, and that training goes on."""
-        message = f"{refusal}; training goes on, and the next checkpoint tries again"
+        self._warn(step, f"{refusal}; training goes on, and the next checkpoint tries again")
+
+    def _warn(self, step: int, message: str) -> None:
+        """Tell the user, once, what does not end the session."""
         _log.warning("%s", message)
-        ledger.append_warning(self.plan.run, SessionWarning(self.plan.session, step, message))
+        if message not in self._said:
+            self._said.add(message)
+            ledger.append_warning(self.plan.run, SessionWarning(self.plan.session, step, message))
 
     def _manifest_info(self, batch: Batch) -> Mapping[str, Any]:
         progress, config = self.progress, dict(batch.record.config)

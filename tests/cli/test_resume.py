@@ -178,6 +178,24 @@ def test_a_fork_is_another_run_with_any_setting_changed(
     assert len(ledger.read(maker.run)) == 1
 
 
+@pytest.mark.parametrize(("setting", "code"), [("model.lora.rank=3", 2), ("train.max_steps=2", 7)])
+def test_a_fork_that_could_not_go_on_is_not_made(
+    setting: str, code: int, rlrun: Run, make_stopped: Run, root: Path
+) -> None:
+    make_stopped().saves(2)
+    assert rlrun("resume", "a", "--from", "2", "--fork", "b", "--set", setting).code == code
+    assert not (root / "training_runs" / "b").exists()
+
+
+def test_a_run_that_went_back_since_it_was_finished_can_go_on(
+    rlrun: Run, make_stopped: Run
+) -> None:
+    maker = make_stopped(step=10)
+    assert rlrun("resume", "a").code == 7
+    maker.run.rewind.touch()
+    assert rlrun("resume", "a").code == 0
+
+
 def test_a_run_without_a_checkpoint_cannot_be_forked(rlrun: Run, make_stopped: Run) -> None:
     make_stopped()
     said = rlrun("resume", "a", "--fork", "b")

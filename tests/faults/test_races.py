@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from support import jobs, mishaps, oracle, races
 from support.jobs import Job
-from support.races import Competitor, OtherHost, SealForAReader, StandStill, TurnAt, Turns, WaitAt
+from support.races import Competitor, OtherHost, SealForAReader, StandStill, TurnAt, Turns
 from support.runs import make_run
 
-from rlrun.errors import EXIT_DONE, EXIT_STOPPED_EARLY, EXIT_STOPPED_NOW, LockedError, StorageError
+from rlrun.errors import EXIT_DONE, LockedError, StorageError
 from rlrun.runs import checkpoints, ledger, lock, store
 from rlrun.runs.layout import RunDir
 from rlrun.runs.request import SessionRequest

@@ -53,9 +53,14 @@ def test_a_group_of_another_session_does_not_stand_in_for_a_missing_one(run: Run
     ]
 
 
-def test_a_group_that_was_generated_twice_is_damage(run: RunDir) -> None:
+def test_a_group_that_is_recorded_twice_is_damage(run: RunDir) -> None:
+    write(run, journal.group(1), journal.group(1), journal.batch(1))
+    assert journal_findings(run, newest=1) == ["damage group 1.0.1 is journaled again"]
+
+
+def test_a_group_that_was_drawn_anew_under_other_settings_is_none(run: RunDir) -> None:
     write(run, journal.group(1), journal.group(1, session=2), journal.batch(1))
-    assert journal_findings(run, newest=1) == ["damage group 1.0.2 is journaled again, after 1.0.1"]
+    assert journal_findings(run, newest=1) == []
 
 
 def test_a_whole_line_that_is_no_record_of_ours_is_damage(run: RunDir) -> None:

@@ -1,13 +1,16 @@
 """Where a session begins, by hand for each way in which another may have ended."""
 
+import errno
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from support import journal as made
 from support.calls import recorded
 
-from rlrun.errors import DamagedError, RunNotFoundError, UsageError
-from rlrun.runs import checkpoints, jsonl
+from rlrun.errors import DamagedError, RunNotFoundError, StorageError, UsageError
+from rlrun.runs import checkpoints, jsonl, pins
 from rlrun.runs.layout import RunDir
 from rlrun.runs.rollout_journal import RolloutJournal
 from rlrun.trainer import recovery
@@ -60,11 +63,57 @@ def test_with_a_checkpoint_alone_the_frontier_is_the_checkpoint(run: RunDir) -> 
     assert start.manifest["step"] == 4
 
 
-def test_a_log_that_is_ahead_is_the_frontier(run: RunDir) -> None:
+def test_a_log_that_is_ahead_of_the_checkpoint_is_the_frontier(run: RunDir) -> None:
     save(run, 2)
     log(run, range(1, 6))
+    journal(run, [3, 4, 5])
     start = find(run)
-    assert (start.step, start.frontier) == (2, 5)
+    assert (start.step, start.frontier, start.notes) == (2, 5, ())
+
+
+def test_steps_that_the_journal_lacks_are_no_replays_and_that_is_said(run: RunDir) -> None:
+    save(run, 2)
+    log(run, range(1, 6))
+    journal(run, [3])
+    start = find(run)
+    assert start.frontier == 3
+    assert start.notes == ("the journal lacks what steps 4 to 5 were made of: made anew",)
+
+
+def test_a_step_that_the_system_does_not_let_us_read_is_not_taken_for_damaged(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(run, 2)
+    save(run, 4)
+
+    def refuse(folder: Path) -> Any:
+        if folder == run.step(4):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read(folder)
+
+    read = checkpoints.manifest.read
+    monkeypatch.setattr(checkpoints.manifest, "read", refuse)
+    with pytest.raises(StorageError, match="step 4 of run 'sums' cannot be judged: it cannot be"):
+        find(run)
+
+
+def test_an_older_start_leaves_what_is_behind_it_unread(run: RunDir) -> None:
+    for step in (2, 4):
+        save(run, step)
+    log(run, range(1, 5))
+    journal(run, [1, 2, 3, 4])
+    whole = run.journal.read_bytes().splitlines(keepends=True)
+    run.journal.write_bytes(b"".join(whole[:4]) + b"bad\n" + b"".join(whole[5:]))
+    start = recovery.find_older_starting_point(run, run_id=RUN_ID, step=2)
+    assert (start.step, start.frontier, start.recovered.batches) == (2, 2, {})
+
+
+def test_a_pinned_step_is_not_left_behind(run: RunDir) -> None:
+    for step in (2, 4):
+        save(run, step)
+    pins.write_pin(run, 4)
+    with pytest.raises(UsageError, match="step 4 of run 'sums' is pinned, so it cannot be left"):
+        recovery.find_older_starting_point(run, run_id=RUN_ID, step=2)
 
 
 def test_a_journal_that_is_ahead_says_that_the_step_before_its_last_batch_was_taken(

@@ -653,6 +653,15 @@ def test_going_back_to_a_step_that_is_not_there_or_damaged_moves_nothing(make_pl
     assert not place.run.rewind.exists()
 
 
+def test_a_session_that_cannot_begin_has_not_gone_back(make_place: Any) -> None:
+    place = make_place("saving.every_steps=1")
+    assert place.work() == 0
+    mishap = partial(mishaps.another_task, mishaps.OtherQuestions)
+    assert place.work(from_step=2, is_rewind=True, mishap=mishap) == 10
+    assert place.saved_steps == [1, 2, 3, 4]
+    assert not (place.run.path / "abandoned").exists()
+
+
 # ---- what stays of its checkpoints
 
 PRUNED = ("saving.every_steps=1", "saving.keep_latest=1")
@@ -708,6 +717,6 @@ def test_a_removal_that_is_refused_is_a_warning_and_training_goes_on(
     refusal = StorageError("the disk says no")
     spoiled = partial(mishaps.fail, "rlrun.runs.pins", "is_pinned", 1, refusal)
     assert place.work(mishap=spoiled) == 0
-    assert "could not remove older ones: the disk says no" in place.said
+    assert "could not remove older checkpoints: the disk says no" in place.said
     assert oracle.differences(straight(), oracle.digest(place.run.path)) == []
     assert place.saved_steps == [LAST_STEP]  # the next save found both
