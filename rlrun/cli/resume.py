@@ -45,7 +45,7 @@ def resume(
         typer.Option(
             "--fork",
             metavar="NEW_NAME",
-            help="Go on from there in another run, with any setting changed.",
+            help="Go on from there in another run; --set may change its settings.",
             show_default=False,
         ),
     ] = None,
