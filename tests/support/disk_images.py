@@ -13,6 +13,7 @@ FORMATS = {  # name -> smallest size that its maker accepts, in MiB, and the mak
     "btrfs": (128, ["mkfs.btrfs", "-q", "-f"]),
 }
 _MIB = 2**20
+_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 _PATIENCE = 200  # readings until two agree
 
 
@@ -21,11 +22,12 @@ def make(kind: str, image: Path) -> str | None:
     size, maker = FORMATS[kind]
     if os.geteuid() != 0:
         return "mounting needs root"
-    if shutil.which(maker[0]) is None:
+    program = shutil.which(maker[0], path=_PATH)
+    if program is None:
         return f"{maker[0]} is not installed"
     with image.open("wb") as file:
         file.truncate(size * _MIB)
-    subprocess.run([*maker, str(image)], check=True, capture_output=True)
+    subprocess.run([program, *maker[1:], str(image)], check=True, capture_output=True)
     said = _mount(image, image.with_name("trial"))
     if said is None:
         subprocess.run(["umount", str(image.with_name("trial"))], check=True)
