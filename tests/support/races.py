@@ -291,9 +291,9 @@ def fork_while_sealing(parent: Path, root: Path, listed: Any, sealed: Any) -> No
     needed = rollout_journal._needed_files
     is_first = True
 
-    def list_and_wait(run: RunDir, step: int) -> list[Path]:
+    def list_and_wait(run: RunDir, step: int, up_to: int | None) -> list[Path]:
         nonlocal is_first
-        paths = needed(run, step)
+        paths = needed(run, step, up_to)
         if is_first:
             is_first = False
             listed.wait(SECONDS)
