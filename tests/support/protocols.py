@@ -228,6 +228,12 @@ def publish_four(run: RunDir) -> None:
         publish(step)(run)
 
 
+def kept_and_sound(run: RunDir) -> Any:
+    """Return what must stay, and whether all that is there is whole: one refusal stops no other."""
+    steps = steps_of(run)
+    return steps[-2:], all(is_valid for _, is_valid in steps)
+
+
 def prune(run: RunDir) -> None:
     checkpoints.remove_leftovers(run)
     Pruner(run, RUN_ID).prune(Rules(keep_latest=2))
@@ -254,7 +260,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "log and sync": Protocol(nothing, log_and_sync, lambda run: jsonl.read(run.ratios)),
     "go back": Protocol(take_windows, go_back, everywhere),
     "put aside what is spoiled": Protocol(spoil_newest, put_aside, spoiled_and_good),
-    "prune": Protocol(publish_four, prune, steps_of),
+    "prune": Protocol(publish_four, prune, kept_and_sound),
     "create a run": Protocol(nothing, create_other, runs_of),
 }
 
