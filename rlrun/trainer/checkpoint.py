@@ -105,13 +105,12 @@ def load(learner: Learner, step: Step) -> None:
             )
     weights = _read(step.path / weights_file, saved_form.bytes_to_tensors)
     learner.policy.load_state(weights, str(step.path / weights_file))
-    targets: dict[str, torch.optim.Optimizer | torch.optim.lr_scheduler.LambdaLR] = {
-        OPTIMIZER_FILE: learner.optimizer,
-        SCHEDULER_FILE: learner.scheduler,
-    }
-    for file, target in targets.items():
+    for file, target in ((OPTIMIZER_FILE, learner.optimizer), (SCHEDULER_FILE, learner.scheduler)):
         state = _read(step.path / file, saved_form.bytes_to_state)
-        target.load_state_dict(state)
+        if isinstance(target, torch.optim.Optimizer):
+            target.load_state_dict(state)
+        else:
+            target.load_state_dict(state)
     _prove(learner, step, (weights_file, OPTIMIZER_FILE, SCHEDULER_FILE))
 
 
