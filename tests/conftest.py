@@ -14,11 +14,13 @@ from hypothesis import settings
 from support.run_maker import CONFIG, RunMaker, record_of
 
 from rlrun.cli.app import run
+from rlrun.policy import backend
 from rlrun.runs.layout import RunDir
 from rlrun.sessions import launch
 
 # Where torch's threads share cores, one that spins while it waits keeps the others from working.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.update(backend.environment())
 
 SUPPORT = Path(__file__).with_name("support")
 FAKE_WORKER = SUPPORT / "fake_worker.py"

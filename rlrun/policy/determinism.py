@@ -7,16 +7,17 @@ import torch
 import torch.utils.deterministic as deterministic_settings
 
 from rlrun.errors import WorkerError
+from rlrun.policy import backend
 
-_CUBLAS_WORKSPACE = ":4096:8"
 _CUBLAS_KEY = "CUBLAS_WORKSPACE_CONFIG"
+_MKL_KEY = "MKL_CBWR"
 
 
 def prepare_environment(environ: dict[str, str] | os._Environ[str] = os.environ) -> None:
     """Set what a backend reads only once, when it starts; WorkerError if it has started."""
     if torch.cuda.is_initialized():
         raise WorkerError("CUDA was started before the deterministic settings; this is a defect")
-    environ[_CUBLAS_KEY] = _CUBLAS_WORKSPACE
+    environ.update(backend.environment())
     environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
@@ -38,6 +39,7 @@ def check(*, deterministic: bool, num_threads: int) -> dict[str, Any]:
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "num_threads": torch.get_num_threads(),
         "cublas_workspace": os.environ.get(_CUBLAS_KEY) if torch.cuda.is_available() else None,
+        "mkl_reproducibility": os.environ.get(_MKL_KEY),
         "tf32": torch.backends.cuda.matmul.allow_tf32,
     }
     if in_force["deterministic"] != deterministic or in_force["num_threads"] != num_threads:

@@ -9,6 +9,7 @@ Every forward pass has one of two shapes, filled or not: [prefill rows, chunk] f
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ import torch
 from rlrun.engines.protocol import Interrupted, SampleRequest
 from rlrun.errors import NotFiniteError
 from rlrun.rollouts.draw import draw_tokens
+from rlrun.rollouts.purity import treats_rows_alike
 from rlrun.rollouts.row_cache import RowCache
 from rlrun.seeds import uniforms
 from rlrun.types import Completion, FinishReason, Sampling
@@ -26,6 +28,7 @@ _MIN_PREFILL_ROWS = 4
 # Matrix products take rows by fours or eights; what is left over takes other kernels, with other
 # roundings, and so do the odd rows at the border between two threads.
 _ROWS_MULTIPLE = 8
+_NUM_LOOKS = 8
 
 
 @dataclass(slots=True)
@@ -73,8 +76,6 @@ class _Prompts:
 class TorchEngine:
     """Completes prompts with a transformers model in this process."""
 
-    is_pure = True
-
     def __init__(
         self,
         model: Any,
@@ -97,6 +98,27 @@ class TorchEngine:
         )
         self._device = next(model.parameters()).device
         self._dtype = next(model.parameters()).dtype
+
+    @cached_property
+    def is_pure(self) -> bool:
+        """Whether no row's numbers depend on its place, in either of the engine's two shapes."""
+        return treats_rows_alike(self._model, self._compute_equal_rows)
+
+    @torch.inference_mode()
+    def _compute_equal_rows(self) -> None:
+        self._model.eval()
+        vocabulary = self._model.get_input_embeddings().num_embeddings
+        room = min(self.chunk + 1, self.prompt_slots)
+        prompt = tuple(token % vocabulary for token in range(room))
+        entered = RowCache(self.prefill_rows, self.num_slots)
+        self.enter([prompt] * self.prefill_rows, entered)
+        cache = RowCache(self.num_rows, self.num_slots)
+        cache.copy_rows(entered, [(0, row) for row in range(self.num_rows)], self.prompt_slots)
+        for token in range(_NUM_LOOKS):  # two roundings of one number may agree by chance
+            tokens = torch.full((self.num_rows, 1), token % vocabulary)
+            slots = torch.full((self.num_rows,), room - 1)  # [R]
+            cache.enter_tokens(slots.to(self._device))
+            self._forward(tokens, slots[:, None], slots[:, None, None], cache)
 
     @torch.inference_mode()
     def generate(

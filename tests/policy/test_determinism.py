@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rlrun.errors import WorkerError
-from rlrun.policy import determinism
+from rlrun.policy import backend, determinism
 
 SWITCHES: list[tuple[Any, str]] = [
     (torch.backends.cudnn, "benchmark"),
@@ -32,13 +32,13 @@ def as_before() -> Iterator[None]:
 def test_the_environment_is_what_backends_read_at_their_start() -> None:
     environ: dict[str, str] = {}
     determinism.prepare_environment(environ)
-    assert environ == {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TOKENIZERS_PARALLELISM": "false"}
+    assert environ == {**backend.environment(), "TOKENIZERS_PARALLELISM": "false"}
 
 
 def test_the_workspace_is_set_whatever_it_was_and_the_tokenizers_are_left_alone() -> None:
     environ = {"CUBLAS_WORKSPACE_CONFIG": ":0:0", "TOKENIZERS_PARALLELISM": "true"}
     determinism.prepare_environment(environ)
-    assert environ == {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TOKENIZERS_PARALLELISM": "true"}
+    assert environ == {**backend.environment(), "TOKENIZERS_PARALLELISM": "true"}
 
 
 def test_too_late_for_the_environment_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,13 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("rank", [None, 1, 2])
+def test_no_layer_tells_its_rows_apart(rank: int | None, micro_model: Path) -> None:
+    torch.set_num_threads(1)
+    case = Case(lora_rank=rank)
+    assert case.make_engine(case.make_model(micro_model)).is_pure
+
+
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_no_partition_and_no_order_changes_a_bit(case: Case, micro_model: Path) -> None:
     torch.set_num_threads(case.num_threads)
