@@ -19,6 +19,7 @@ Two more codes are outcomes, not errors: 75 when a session stopped early with ev
 130 when it was told twice to stop.  A message is one sentence: what happened, where, how to fix it.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 EXIT_DONE = 0
@@ -135,3 +136,9 @@ def error_of(exit_code: int, message: str) -> RlrunError:
     """Return the error of a process that ended with this code and this sentence."""
     kinds = {kind.exit_code: kind for kind in reversed(RlrunError.__subclasses__())}
     return kinds.get(exit_code, RlrunError)(message)
+
+
+def first_few(problems: Sequence[str], most: int) -> list[str]:
+    """Return the first `most` of them, and a line that says how many more there are."""
+    more = len(problems) - most
+    return [*problems[:most], *([f"... and {more} more"] if more > 0 else [])]

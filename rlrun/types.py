@@ -13,6 +13,12 @@ FinishReason = Literal["stop", "length"]
 
 Split = Literal["train", "eval"]
 
+Verdict = Literal["correct", "wrong", "no_answer", "truncated", "checker_timeout", "engine_error"]
+"""`truncated`: cut off before it marked an answer; `checker_timeout`: undecided within limits."""
+
+FINAL_VERDICTS: tuple[Verdict, ...] = ("correct", "wrong", "no_answer", "truncated")
+"""Those that count in an accuracy; the others say nothing about the model and are tried again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -43,6 +49,14 @@ class Completion:
     text: str
     sampler_logprobs: tuple[float, ...]  # one a token: log p at the sampling temperature, float32
     finish_reason: FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """What a completion answers, and how that was judged."""
+
+    verdict: Verdict
+    answer: str | None  # as it is written in the completion; None if it has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +96,22 @@ class ScoredGroup:
 
 
 class Task(Protocol):
-    """Prompts, and what a completion is worth: strings in, numbers out."""
+    """Prompts, and what a completion is worth: strings in, numbers out.
+
+    `is_truncated` says that the completion was cut off: its finish reason is `length`.
+    """
 
     def prompts(self, split: Split) -> tuple[Prompt, ...]:
         """Return every prompt of the split, in an order that never changes."""
         ...
 
-    def reward(self, prompt: Prompt, completion_text: str) -> Reward:
-        """Return the reward of one completion; a pure function of its arguments."""
+    def grade(self, prompt: Prompt, completion_text: str, *, is_truncated: bool) -> Grade:
+        """Return the verdict on one completion; never `engine_error`, which is not a task's."""
+        ...
+
+    def reward(self, prompt: Prompt, completion_text: str, *, is_truncated: bool) -> Reward:
+        """Return the reward of one completion, made of its grade; its parts are always the same.
+
+        Like the grade it is a function of its arguments, the limits of a checker aside.
+        """
         ...

@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 from support.run_maker import CONFIG, RunMaker
 
-HEAVY = ("torch", "transformers", "peft", "numpy", "boto3", "tensorboard", "safetensors", "vllm")
+HEAVY = (
+    "torch",
+    "transformers",
+    "peft",
+    "numpy",
+    "boto3",
+    "tensorboard",
+    "safetensors",
+    "vllm",
+    "sympy",
+    "math_verify",
+)
 REPORT = """
 import json, sys
 from rlrun.cli.app import run
@@ -51,4 +62,17 @@ def test_no_command_of_the_control_plane_imports_anything_heavy(
     )
     code, modules = json.loads(result.stdout.splitlines()[-1])
     assert code == 0 or line[0] == "doctor"  # which tells what is not installed
+    assert not {name.split(".")[0] for name in modules} & set(HEAVY)
+
+
+def test_who_grades_a_formula_imports_nothing_that_compares_formulas() -> None:
+    script = (
+        "import sys; from rlrun.tasks.answers import grade_answer; "
+        "print(grade_answer(r'\\boxed{x + x}', '2x', is_truncated=False).verdict, *sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    verdict, *modules = result.stdout.split()
+    assert verdict == "correct"
     assert not {name.split(".")[0] for name in modules} & set(HEAVY)

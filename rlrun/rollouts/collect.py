@@ -56,5 +56,8 @@ def _reward(
     prompt: EncodedPrompt, completions: Mapping[int, Completion], plan: CollectPlan, task: Task
 ) -> ScoredGroup:
     ordered = tuple(completions[sample] for sample in range(plan.group_size))
-    rewards = tuple(task.reward(prompt.prompt, completion.text) for completion in ordered)
+    rewards = tuple(
+        task.reward(prompt.prompt, it.text, is_truncated=it.finish_reason == "length")
+        for it in ordered
+    )
     return ScoredGroup(Group(prompt, ordered, plan.sampling, plan.policy_step), rewards)

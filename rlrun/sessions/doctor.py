@@ -19,6 +19,7 @@ from typing import Literal
 from rlrun import __version__
 from rlrun.config.load import LoadedConfig, load_config
 from rlrun.errors import ConfigError, DamagedError, MissingExtraError, RlrunError, StorageError
+from rlrun.extras import install_command
 from rlrun.runs import checkpoints, files, lock, store
 from rlrun.runs.layout import runs_folder
 from rlrun.sessions import footprint, launch, preflight
@@ -32,6 +33,7 @@ _VERSIONED = ("torch", "transformers", "peft", "safetensors", "tensorboard", "py
 _EXTRAS: Mapping[str, Sequence[str]] = {
     "train": launch.TRAIN_PACKAGES,
     "hub": ("datasets",),
+    "math": ("math_verify",),
     "vllm": ("vllm",),
     "s3": ("boto3",),
 }
@@ -111,7 +113,7 @@ def _extras(find: Finder) -> Iterator[Check]:
         if not missing:
             yield Check("ok", what, "installed")
             continue
-        said = f"{', '.join(missing)} not installed; {launch.install_command(extra)}"
+        said = f"{', '.join(missing)} not installed; {install_command(extra)}"
         if extra == "train":
             yield Check("problem", what, said, MissingExtraError.exit_code)
         else:

@@ -1,15 +1,13 @@
 """Start the worker: a process of its own that outlives the terminal and writes to worker.log."""
 
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 
-import rlrun
 from rlrun.errors import MissingExtraError
+from rlrun.extras import install_command
 from rlrun.runs.layout import RunDir
 from rlrun.runs.request import SessionRequest
 
@@ -30,17 +28,6 @@ def require_train_extra(packages: Sequence[str] = TRAIN_PACKAGES) -> None:
             f"training needs {', '.join(missing)}, which {sys.executable} does not have; install "
             f"the extra with: {install_command('train')}"
         )
-
-
-def install_command(extra: str) -> str:
-    """Return the command that adds an extra to this rlrun: a checkout is its own source."""
-    return f"{sys.executable} -m pip install {shlex.quote(_source(extra))}"
-
-
-def _source(name: str) -> str:
-    checkout = Path(rlrun.__file__).parents[1]
-    source = str(checkout) if (checkout / "pyproject.toml").is_file() else "rlrun"
-    return f"{source}[{name}]"
 
 
 def start_worker(

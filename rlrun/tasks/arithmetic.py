@@ -1,12 +1,15 @@
 """Sums of two two-digit numbers: the smallest task with a verifiable reward, and no download."""
 
 import hashlib
+import re
 from functools import cache
 
-from rlrun.types import Prompt, Reward, Split
+from rlrun.types import Grade, Prompt, Reward, Split
 
 SMALLEST, LARGEST = 10, 99
 EVAL_SHARE = 0.1
+
+_BARE = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
 
 
 class Arithmetic:
@@ -25,9 +28,24 @@ class Arithmetic:
         kept = sums[: self._num_questions] if split == "train" else sums
         return tuple(self._prompt(split, left, right) for left, right in kept)
 
-    def reward(self, prompt: Prompt, completion_text: str) -> Reward:
-        """Return 1 for exactly the answer, white space around it aside, and 0 for all else."""
-        correct = float(completion_text.strip() == prompt.answer)
+    def grade(self, prompt: Prompt, completion_text: str, *, is_truncated: bool) -> Grade:
+        """Return the verdict on the whole text, white space around it aside: it is the answer.
+
+        Only a bare number is an answer, written as the gold answers are ("46", not "046" or "46.").
+        No mark is asked for, so a text that is the gold answer is correct even if it was cut off
+        there; any other that was cut off is truncated: it might have gone on to be the answer.
+        """
+        answer = completion_text.strip()
+        if answer == prompt.answer:
+            return Grade("correct", answer)
+        if is_truncated:
+            return Grade("truncated", None)
+        return Grade("wrong", answer) if _BARE.fullmatch(answer) else Grade("no_answer", None)
+
+    def reward(self, prompt: Prompt, completion_text: str, *, is_truncated: bool) -> Reward:
+        """Return 1 for a correct completion, and 0 for all else."""
+        grade = self.grade(prompt, completion_text, is_truncated=is_truncated)
+        correct = float(grade.verdict == "correct")
         return Reward(total=correct, parts={"correct": correct})
 
     def _prompt(self, split: Split, left: int, right: int) -> Prompt:

@@ -10,27 +10,19 @@ A row of the data is a JSON object, one a line in a local file:
 and becomes the prompt `Prompt("gsm8k/train/0", "Natalia sold clips to 48 ...", "72", ...)`.
 """
 
-import importlib
-import json
-from collections.abc import Iterable, Iterator
 from functools import cached_property
-from pathlib import Path
 
-from rlrun.errors import ConfigError, MissingExtraError
-from rlrun.tasks.answers import has_marked_answer, is_correct
-from rlrun.types import Prompt, Reward, Split
+from rlrun.errors import ConfigError, first_few
+from rlrun.tasks import checker
+from rlrun.tasks.answers import grade_answer, has_marked_answer, is_gradable, needs_checker
+from rlrun.tasks.rows import HUB_ID, fields_of, read_rows
+from rlrun.types import Grade, Prompt, Reward, Split
 
-HUB_ID = "openai/gsm8k"
 INSTRUCTIONS = (
     'Reason step by step, and put the final answer, a number alone, on the last line after "####".'
 )
 FORMAT_REWARD = 0.1
 """Far below the 1 of a correct answer, so that form never pays more than being right."""
-
-_FILES: dict[Split, str] = {"train": "train.jsonl", "eval": "test.jsonl"}
-
-Row = tuple[str, object]
-"""Where a row stands, for error messages, and the row, not yet looked at."""
 
 
 class Gsm8k:
@@ -55,20 +47,30 @@ class Gsm8k:
     def prompts(self, split: Split) -> tuple[Prompt, ...]:
         """Return every prompt of the split, in the order of the data.
 
-        Raises ConfigError for data that is not there or not as described above, and
-        MissingExtraError where the hub is asked for and `datasets` is not installed.
+        Raises ConfigError for data that is not there or not as described above, naming its rows,
+        and MissingExtraError where the hub is asked for and `datasets` is not installed, or where
+        answers are formulas and `math-verify` is not.
         """
         return self._train if split == "train" else self._eval
 
-    def reward(self, prompt: Prompt, completion_text: str) -> Reward:
+    def grade(self, prompt: Prompt, completion_text: str, *, is_truncated: bool) -> Grade:
+        """Return the verdict on what the completion answers; see answers.py."""
+        return grade_answer(completion_text, prompt.answer, is_truncated=is_truncated)
+
+    def reward(self, prompt: Prompt, completion_text: str, *, is_truncated: bool) -> Reward:
         """Return correct (0 or 1) plus format (0 or 0.1, for an answer that is marked as such).
 
         A marked answer follows "####" or "the answer is", or is in a box; a correct answer need
-        not be marked, so a right number at the end of a text without a mark earns 1.
+        not be marked, so a right number at the end of a text without a mark earns 1, unless the
+        text was cut off there.  The part `checker_timeout` (0 or 1) counts for nothing: it shows.
         """
-        correct = float(is_correct(completion_text, prompt.answer))
-        marked = FORMAT_REWARD if has_marked_answer(completion_text) else 0.0
-        return Reward(total=correct + marked, parts={"correct": correct, "format": marked})
+        verdict = self.grade(prompt, completion_text, is_truncated=is_truncated).verdict
+        correct = float(verdict == "correct")
+        is_marked = has_marked_answer(completion_text, is_truncated=is_truncated)
+        marked = FORMAT_REWARD if is_marked else 0.0
+        timeout = float(verdict == "checker_timeout")
+        parts = {"correct": correct, "format": marked, "checker_timeout": timeout}
+        return Reward(total=correct + marked, parts=parts)
 
     @cached_property
     def _train(self) -> tuple[Prompt, ...]:
@@ -85,15 +87,27 @@ class Gsm8k:
         return self._read("eval")
 
     def _read(self, split: Split) -> tuple[Prompt, ...]:
-        prompts = tuple(
-            Prompt(f"gsm8k/{split}/{index}", *_question_and_gold(where, row), self._instructions)
-            for index, (where, row) in enumerate(_rows(self._path, split))
-        )
+        prompts: list[Prompt] = []
+        problems: list[str] = []
+        formula: tuple[str, str] | None = None
+        for index, (where, row) in enumerate(read_rows(self._path, split)):
+            try:
+                question, gold = _question_and_gold(where, row)
+            except ConfigError as problem:
+                problems.append(str(problem))
+                continue
+            prompts.append(Prompt(f"gsm8k/{split}/{index}", question, gold, self._instructions))
+            if formula is None and needs_checker(gold):
+                formula = where, gold
+        if problems:
+            raise ConfigError("\n".join(first_few(problems, 10)))
         if not prompts:
             raise ConfigError(
                 f"task.path: {self._path} has no {split} questions; add one JSON object a line"
             )
-        return prompts
+        if formula is not None:
+            checker.require(*formula)
+        return tuple(prompts)
 
 
 def gold_of(solution: str) -> str:
@@ -108,90 +122,14 @@ def gold_of(solution: str) -> str:
 
 
 def _question_and_gold(where: str, row: object) -> tuple[str, str]:
-    if not isinstance(row, dict):
-        raise ConfigError(f"{where} is not a JSON object with a question and an answer; correct it")
-    for key in ("question", "answer"):
-        if not isinstance(row.get(key), str) or not row[key].strip():
-            raise ConfigError(f'{where} has no text under "{key}"; add it')
+    question, solution = fields_of(where, row)
     try:
-        gold = gold_of(row["answer"])
+        gold = gold_of(solution)
     except ValueError as error:
         raise ConfigError(f'{where} has {error} in its answer; end it with "#### 72"') from error
-    if not is_correct(f"#### {gold}", gold):
+    if not is_gradable(gold):
         raise ConfigError(
             f"{where} has the answer {gold!r}, which no completion could match; "
-            'write one number or a few words after "####"'
+            'write one number, a formula or a few words after "####"'
         )
-    return row["question"], gold
-
-
-def _rows(path: str, split: Split) -> Iterator[Row]:
-    """Yield the rows of the split from wherever `path` leads."""
-    local = Path(path).expanduser()
-    if local.is_dir():
-        return _rows_of_file(local / _FILES[split])
-    if local.is_file() and split == "train":
-        return _rows_of_file(local)
-    if local.is_file():
-        raise ConfigError(
-            f"task.path: {path} is one file, which is the train split; for evaluation give a "
-            "folder with train.jsonl and test.jsonl"
-        )
-    if _looks_like_hub_id(path):
-        return _rows_of_hub(path, split)
-    raise ConfigError(
-        f"task.path: there is no file or folder {path}; give a JSONL file, a folder with "
-        f"train.jsonl and test.jsonl, or a hub id such as {HUB_ID}"
-    )
-
-
-def _looks_like_hub_id(path: str) -> bool:
-    owner, slash, name = path.partition("/")
-    is_local = path.startswith((".", "~")) or path.endswith((".jsonl", ".json"))
-    return bool(owner and slash and name) and "/" not in name and not is_local
-
-
-def _rows_of_file(file: Path) -> Iterator[Row]:
-    """Yield the rows of a JSONL file; blank lines are passed over."""
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError(
-            f"task.path: {file} cannot be read ({error.strerror}); put a JSONL file there"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"task.path: {file} is not UTF-8 text; save it as UTF-8") from error
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield f"{file}:{number}", _parsed(f"{file}:{number}", line)
-
-
-def _parsed(where: str, line: str) -> object:
-    try:
-        row: object = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where} is not JSON; write one JSON object a line") from error
-    return row
-
-
-def _rows_of_hub(hub_id: str, split: Split) -> Iterator[Row]:
-    """Yield the rows of a data set on the hub; `datasets` is imported here and nowhere else."""
-    try:
-        datasets = importlib.import_module("datasets")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"reading {hub_id} from the hub needs the datasets package; run 'pip install datasets',"
-            " or set task.path to a folder with train.jsonl and test.jsonl"
-        ) from error
-    configuration = "main" if hub_id == HUB_ID else None
-    hub_split = "train" if split == "train" else "test"
-    try:
-        rows: Iterable[object] = datasets.load_dataset(hub_id, configuration, split=hub_split)
-    except (OSError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ConfigError(
-            f"task.path: {hub_id} could not be read from the hub ({reason}); "
-            "correct the id, or give a folder with train.jsonl and test.jsonl"
-        ) from error
-    for index, row in enumerate(rows):
-        yield f"{hub_id} {hub_split} row {index}", row
+    return question, gold

@@ -50,7 +50,18 @@ def _arithmetic(path: str | None, num_questions: int | None, instructions: str |
     return Arithmetic(num_questions, instructions)
 
 
+_GRADER = (
+    "answers",
+    "extraction",
+    "markup",
+    "numbers",
+    "formulas",
+    "checker",
+    "checker_process",
+    "comparison",
+)
+
 TASKS: dict[str, Registration] = {
     "arithmetic": Registration(_arithmetic, ("arithmetic",)),
-    "gsm8k": Registration(Gsm8k, ("gsm8k", "answers")),
+    "gsm8k": Registration(Gsm8k, ("gsm8k", *_GRADER)),
 }

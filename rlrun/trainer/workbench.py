@@ -1,5 +1,6 @@
 """What a session works with: configuration, prompts, policy, engine; built once, at its start."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -16,6 +17,8 @@ from rlrun.policy.model import ADAPTER_WEIGHTS, Policy, build_policy
 from rlrun.policy.optimizer import build_optimizer, build_scheduler
 from rlrun.rollouts.torch_engine import TorchEngine
 from rlrun.seeds import permutation
+from rlrun.tasks import checker
+from rlrun.tasks.answers import needs_checker
 from rlrun.tasks.registry import make_task, reward_code_hash
 from rlrun.trainer.checkpoint import Learner
 from rlrun.trainer.fingerprint import identity_fingerprint, machine_fingerprint
@@ -99,6 +102,7 @@ def build_workbench(
         num_questions=config.task.num_questions,
         instructions=config.task.instructions,
     )
+    questions = task.prompts("train")  # what is wrong with them is said before the model is read
     policy = build_policy(
         config.model,
         run_seed=config.seed,
@@ -106,7 +110,7 @@ def build_workbench(
         needs_reference=needs_reference,
     )
     prompts = encode_prompts(
-        policy.tokenizer, task.prompts("train"), max_prompt_tokens=config.sampling.max_prompt_tokens
+        policy.tokenizer, questions, max_prompt_tokens=config.sampling.max_prompt_tokens
     )
     if not prompts:
         raise ConfigError(
@@ -129,6 +133,7 @@ def build_workbench(
             **machine_fingerprint(device, settings),
             **identity,
             "engine": config.sampling.engine,
+            "checker": _checker_versions(questions),
         },
     )
 
@@ -142,6 +147,11 @@ def _build_engine(sampling: SamplingConfig, policy: Policy) -> Engine:
         max_prompt_tokens=sampling.max_prompt_tokens,
         max_completion_tokens=sampling.max_completion_tokens,
     )
+
+
+def _checker_versions(questions: Sequence[Prompt]) -> str | None:
+    has_formulas = any(needs_checker(question.answer) for question in questions)
+    return checker.versions() if has_formulas else None
 
 
 def _initial_adapter(config: RunConfig) -> bytes | None:

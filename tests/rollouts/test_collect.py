@@ -1,6 +1,6 @@
 """Collecting: which completions are asked for, and when groups are handed on."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -9,20 +9,30 @@ from hypothesis import strategies as st
 
 from rlrun.engines.protocol import Interrupted, SampleRequest
 from rlrun.rollouts.collect import CollectPlan, collect
-from rlrun.types import Completion, EncodedPrompt, Prompt, Reward, Sampling, ScoredGroup, Split
+from rlrun.types import (
+    Completion,
+    EncodedPrompt,
+    FinishReason,
+    Prompt,
+    Reward,
+    Sampling,
+    ScoredGroup,
+    Split,
+)
 
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, top_k=0, max_completion_tokens=4)
 PLAN = CollectPlan(run_seed=7, policy_step=3, group_size=2, sampling=SAMPLING)
 
 
 class LengthTask:
-    """Rewards a completion by the length of its text, and a prompt by nothing."""
+    """Rewards a completion by the length of its text unless it was cut off; prompts for nothing."""
 
     def prompts(self, split: Split) -> tuple[Prompt, ...]:
         return ()
 
-    def reward(self, prompt: Prompt, completion_text: str) -> Reward:
-        return Reward(float(len(completion_text)), {"length": float(len(completion_text))})
+    def reward(self, prompt: Prompt, completion_text: str, *, is_truncated: bool) -> Reward:
+        length = 0.0 if is_truncated else float(len(completion_text))
+        return Reward(length, {"length": length})
 
 
 @dataclass
@@ -34,6 +44,7 @@ class ScriptedEngine:
     requests: list[SampleRequest] = field(default_factory=list)
     num_finished: int = 0
     is_pure: bool = True
+    cut_off: Collection[int] = ()  # samples that are
 
     def generate(
         self, requests: Sequence[SampleRequest], should_stop: Callable[[], bool]
@@ -44,7 +55,8 @@ class ScriptedEngine:
                 raise Interrupted
             self.num_finished += 1
             key = requests[index].key
-            yield index, Completion((1,), f"{key.prompt_id}#{key.sample}", (-0.5,), "stop")
+            reason: FinishReason = "length" if key.sample in self.cut_off else "stop"
+            yield index, Completion((1,), f"{key.prompt_id}#{key.sample}", (-0.5,), reason)
 
 
 def prompt(name: str) -> EncodedPrompt:
@@ -81,6 +93,11 @@ def test_each_completion_has_its_own_reward() -> None:
     [(_, scored)] = run(ScriptedEngine(), ["abc"])
     assert [reward.total for reward in scored.rewards] == [5.0, 5.0]
     assert scored.rewards[0].parts == {"length": 5.0}
+
+
+def test_a_task_is_told_which_completions_were_cut_off() -> None:
+    [(_, scored)] = run(ScriptedEngine(cut_off=[1]), ["abc"])
+    assert [reward.total for reward in scored.rewards] == [5.0, 0.0]
 
 
 @given(st.permutations(range(6)))

@@ -44,7 +44,7 @@ class NoQuestions(MicroTask):
 class BrokenReward(MicroTask):
     """The micro task with a mistake in its reward."""
 
-    def reward(self, prompt: Prompt, completion_text: str) -> Reward:
+    def reward(self, prompt: Prompt, completion_text: str, *, is_truncated: bool) -> Reward:
         return Reward(1 / 0, {})
 
 

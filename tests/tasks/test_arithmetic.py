@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlrun.tasks.answers import canonical
 from rlrun.tasks.arithmetic import Arithmetic
-from rlrun.types import Prompt, Split
+from rlrun.types import Grade, Prompt, Split, Verdict
 
 PROMPT = Prompt(id="arithmetic/train/12+34", question="12+34=", answer="46")
 
@@ -65,17 +66,56 @@ def test_without_instructions_a_prompt_has_an_empty_text() -> None:
     assert Arithmetic().prompts("eval")[0].instructions == ""
 
 
+@pytest.mark.parametrize(
+    ("text", "is_truncated", "verdict", "answer"),
+    [
+        pytest.param("46", False, "correct", "46", id="the answer"),
+        pytest.param(" 46\n", False, "correct", "46", id="the answer in white space"),
+        pytest.param("46", True, "correct", "46", id="the answer, cut off behind it"),
+        pytest.param("47", False, "wrong", "47", id="another number"),
+        pytest.param("-46", False, "wrong", "-46", id="a negative number"),
+        pytest.param("4", True, "truncated", None, id="what may have become the answer"),
+        pytest.param("answer: ", True, "truncated", None, id="what may have come to an answer"),
+        pytest.param("", True, "truncated", None, id="nothing, cut off"),
+        pytest.param("", False, "no_answer", None, id="nothing"),
+        pytest.param("046", False, "no_answer", None, id="a number written otherwise"),
+        pytest.param("46.", False, "no_answer", None, id="a full stop"),
+        pytest.param("4 6", False, "no_answer", None, id="two numbers"),
+        pytest.param("46=46", False, "no_answer", None, id="an equation"),
+        pytest.param("answer: 46", False, "no_answer", None, id="more than the answer"),
+    ],
+)
+def test_the_whole_text_is_the_answer(
+    text: str, is_truncated: bool, verdict: Verdict, answer: str | None
+) -> None:
+    assert Arithmetic().grade(PROMPT, text, is_truncated=is_truncated) == Grade(verdict, answer)
+
+
 @pytest.mark.parametrize("text", ["46", " 46", "46\n"])
 def test_the_answer_is_worth_one_whatever_white_space_surrounds_it(text: str) -> None:
-    assert Arithmetic().reward(PROMPT, text).total == 1.0
+    assert Arithmetic().reward(PROMPT, text, is_truncated=False).total == 1.0
 
 
 @pytest.mark.parametrize("text", ["", "4", "47", "046", "46.", "4 6", "46=46", "answer: 46"])
 def test_anything_but_the_answer_alone_is_worth_nothing(text: str) -> None:
-    assert Arithmetic().reward(PROMPT, text).total == 0.0
+    assert Arithmetic().reward(PROMPT, text, is_truncated=False).total == 0.0
 
 
-@given(st.sampled_from(["46", "46 ", "64", "-46"]) | st.text(alphabet="46 "))
-def test_the_only_part_of_a_reward_is_its_total(text: str) -> None:
-    reward = Arithmetic().reward(PROMPT, text)
+texts = st.sampled_from(["46", "46 ", "64", "-46", "046", "46."]) | st.text(alphabet="046 .-")
+
+
+@given(text=texts, is_truncated=st.booleans())
+def test_the_only_part_of_a_reward_is_its_total_and_follows_from_the_grade(
+    text: str, is_truncated: bool
+) -> None:
+    grade = Arithmetic().grade(PROMPT, text, is_truncated=is_truncated)
+    reward = Arithmetic().reward(PROMPT, text, is_truncated=is_truncated)
     assert reward.parts == {"correct": reward.total}
+    assert reward.total == (grade.verdict == "correct")
+
+
+@given(left=texts, right=texts)
+def test_answers_that_are_alike_have_one_verdict(left: str, right: str) -> None:
+    grades = [Arithmetic().grade(PROMPT, text, is_truncated=False) for text in (left, right)]
+    names = [None if grade.answer is None else canonical(grade.answer) for grade in grades]
+    assert names[0] != names[1] or grades[0].verdict == grades[1].verdict

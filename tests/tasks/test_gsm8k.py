@@ -1,17 +1,17 @@
-"""GSM8K from local files, from a stand-in for the hub's library, and the real data where it is."""
+"""GSM8K from local files, and the real data where it is."""
 
 import json
-import re
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rlrun.errors import ConfigError, MissingExtraError
-from rlrun.tasks.answers import is_correct
+from rlrun.errors import ConfigError
+from rlrun.tasks import checker, gsm8k
 from rlrun.tasks.gsm8k import INSTRUCTIONS, Gsm8k, gold_of
-from rlrun.types import Prompt, Split
+from rlrun.tasks.leaks import require_disjoint
+from rlrun.types import Grade, Prompt, Split
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data" / "gsm8k"
 
@@ -74,11 +74,6 @@ def test_a_single_file_is_the_train_split(tmp_path: Path) -> None:
     assert [prompt.answer for prompt in Gsm8k(file).prompts("train")] == ["72"]
 
 
-def test_a_single_file_has_no_eval_split(tmp_path: Path) -> None:
-    file = write_rows(tmp_path / "questions.jsonl", EGGS)
-    assert "is one file, which is the train split" in refusal(file, "eval")
-
-
 def test_blank_lines_and_unusual_line_separators_do_not_split_or_number_rows(
     tmp_path: Path,
 ) -> None:
@@ -117,68 +112,62 @@ def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
     assert "has no train questions" in refusal(write_rows(tmp_path / "q.jsonl"))
 
 
-def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "q.jsonl").write_bytes(b"\xff\xfe{")
-    assert "is not UTF-8 text" in refusal(str(tmp_path / "q.jsonl"))
+def write_golds(file: Path, *golds: str) -> str:
+    return write_rows(file, *({"question": "How many?", "answer": f"#### {g}"} for g in golds))
 
 
-def test_a_folder_without_the_split_is_refused(tmp_path: Path) -> None:
-    write_rows(tmp_path / "train.jsonl", EGGS)
-    assert f"{tmp_path / 'test.jsonl'} cannot be read" in refusal(str(tmp_path), "eval")
+def test_every_bad_row_is_named_the_first_ten_of_them(tmp_path: Path) -> None:
+    file = write_golds(tmp_path / "q.jsonl", "1", *["$"] * 12, "2")
+    lines = refusal(file).splitlines()
+    assert [line.partition(" ")[0] for line in lines[:10]] == [f"{file}:{n}" for n in range(2, 12)]
+    assert lines[10:] == ["... and 2 more"]
 
 
-@pytest.mark.parametrize("path", ["/no/such/folder", "./nothing", "data/q.jsonl", "a/b/c", "gsm8k"])
-def test_a_path_that_leads_nowhere_is_refused(path: str) -> None:
-    assert refusal(path).startswith(f"task.path: there is no file or folder {path}")
+@pytest.mark.parametrize("gold", [r"\frac{1}{2", r"\frac{1}{x}}{2}"])
+def test_an_answer_that_survives_hashes_but_no_box_is_refused(tmp_path: Path, gold: str) -> None:
+    file = write_golds(tmp_path / "q.jsonl", gold)
+    assert "no completion could match" in refusal(file)
 
 
-def test_the_hub_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(MissingExtraError, match=re.escape("pip install datasets")):
-        Gsm8k().prompts("train")
+@pytest.mark.parametrize("gold", ["72", "1,080", "3/4", r"\frac{3}{4}", "50%", "Paris", "12:30"])
+def test_numbers_and_words_need_no_checker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gold: str
+) -> None:
+    monkeypatch.setattr(checker, "require", lambda *_: pytest.fail("it was required"))
+    file = write_golds(tmp_path / "q.jsonl", gold)
+    assert [prompt.answer for prompt in Gsm8k(file).prompts("train")] == [gold]
 
 
-class FakeHub(ModuleType):
-    """Stands in for the datasets package: one row, and a note of what was asked for."""
-
-    def __init__(self) -> None:
-        super().__init__("datasets")
-        self.asked: list[tuple[str, str | None, str]] = []
-
-    def load_dataset(self, path: str, name: str | None, *, split: str) -> list[object]:
-        self.asked.append((path, name, split))
-        if path == "no/such":
-            raise FileNotFoundError("Dataset 'no/such' doesn't exist on the hub\nmore talk")
-        return [{"question": "How many?", "answer": "5"} if path == "bad/rows" else EGGS]
+def test_a_formula_requires_the_checker_once_and_says_where_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(checker, "require", lambda *what: asked.append(what))
+    file = write_golds(tmp_path / "q.jsonl", "72", "2x", "3x")
+    assert len(Gsm8k(file).prompts("train")) == 3
+    assert asked == [(f"{file}:2", "2x")]
 
 
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> FakeHub:
-    fake = FakeHub()
-    monkeypatch.setitem(sys.modules, "datasets", fake)
-    return fake
+def test_a_split_is_read_once(folder: str) -> None:
+    task = Gsm8k(folder)
+    before = task.prompts("train")
+    (Path(folder) / "train.jsonl").unlink()
+    assert task.prompts("train") is before
 
 
-def test_without_a_path_the_hub_is_asked_once_for_each_split(hub: FakeHub) -> None:
-    task = Gsm8k()
-    assert task.prompts("train") == task.prompts("train")
-    assert [prompt.id for prompt in task.prompts("eval")] == ["gsm8k/eval/0"]
-    assert hub.asked == [("openai/gsm8k", "main", "train"), ("openai/gsm8k", "main", "test")]
+def test_without_a_path_the_hub_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, Split]] = []
+
+    def rows(path: str, split: Split) -> list[tuple[str, object]]:
+        asked.append((path, split))
+        return [("row 0", EGGS)]
+
+    monkeypatch.setattr(gsm8k, "read_rows", rows)
+    assert [prompt.id for prompt in Gsm8k().prompts("eval")] == ["gsm8k/eval/0"]
+    assert asked == [("openai/gsm8k", "eval")]
 
 
-def test_another_data_set_on_the_hub_is_read_in_its_default_configuration(hub: FakeHub) -> None:
-    assert Gsm8k("some/problems").prompts("train")[0].answer == "72"
-    assert hub.asked == [("some/problems", None, "train")]
-
-
-def test_a_data_set_that_the_hub_has_not_is_refused_with_the_reason(hub: FakeHub) -> None:
-    message = refusal("no/such")
-    assert "(Dataset 'no/such' doesn't exist on the hub)" in message
-    assert "\n" not in message
-
-
-def test_a_bad_row_of_the_hub_is_refused_by_split_and_index(hub: FakeHub) -> None:
-    assert refusal("bad/rows", "eval").startswith("bad/rows test row 0 has no answer")
+PROMPT = Prompt("gsm8k/train/0", "How many?", "72")
 
 
 @pytest.mark.parametrize(
@@ -195,23 +184,79 @@ def test_a_bad_row_of_the_hub_is_refused_by_split_and_index(hub: FakeHub) -> Non
 def test_a_reward_is_correctness_plus_a_tenth_for_the_mark(
     text: str, correct: float, form: float
 ) -> None:
-    reward = Gsm8k().reward(Prompt("gsm8k/train/0", "How many?", "72"), text)
-    assert reward.parts == {"correct": correct, "format": form}
+    reward = Gsm8k().reward(PROMPT, text, is_truncated=False)
+    assert reward.parts == {"correct": correct, "format": form, "checker_timeout": 0.0}
     assert reward.total == correct + form
+
+
+@pytest.mark.parametrize(
+    ("text", "total"),
+    [
+        ("so it is 72", 0.0),
+        ("#### 72", 0.0),
+        ("#### 72\nso", 1.1),
+        (r"\boxed{72} so", 1.1),
+        (r"\boxed{71} so", 0.1),
+    ],
+)
+def test_what_was_cut_off_is_worth_only_what_it_has_marked(text: str, total: float) -> None:
+    assert Gsm8k().reward(PROMPT, text, is_truncated=True).total == total
+
+
+def test_a_checker_that_gives_up_shows_in_a_part_and_counts_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checker, "check", lambda *_: "checker_timeout")
+    prompt = Prompt("gsm8k/train/0", "What is it?", "2x")
+    reward = Gsm8k().reward(prompt, r"\boxed{x + x}", is_truncated=False)
+    assert reward.parts == {"correct": 0.0, "format": 0.1, "checker_timeout": 1.0}
+    assert reward.total == 0.1
+
+
+@given(
+    text=st.lists(st.sampled_from(["72", "71", "####", " ", "\n", r"\boxed{", "}"])).map("".join),
+    is_truncated=st.booleans(),
+)
+def test_what_is_trained_on_is_what_is_evaluated(text: str, is_truncated: bool) -> None:
+    task = Gsm8k()
+    grade = task.grade(PROMPT, text, is_truncated=is_truncated)
+    reward = task.reward(PROMPT, text, is_truncated=is_truncated)
+    assert reward.parts["correct"] == (grade.verdict == "correct")
 
 
 def test_the_gold_follows_the_last_hashes() -> None:
     assert gold_of("#### 1 was a guess\n#### 1,080 ") == "1,080"
 
 
-@pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"the GSM8K files are not at {REAL_DATA}")
+needs_real_data = pytest.mark.skipif(
+    not REAL_DATA.is_dir(), reason=f"the GSM8K files are not at {REAL_DATA}"
+)
+
+
+@needs_real_data
 @pytest.mark.parametrize(("split", "count"), [("train", 7473), ("eval", 1319)])
-def test_every_real_gold_and_its_solution_grade_as_correct(split: Split, count: int) -> None:
+def test_every_real_solution_answers_its_gold(split: Split, count: int) -> None:
     task = Gsm8k(str(REAL_DATA))
     prompts = task.prompts(split)
     assert len(prompts) == count
-    assert [p.id for p in prompts if not is_correct(p.answer, p.answer)] == []
     file = REAL_DATA / ("train.jsonl" if split == "train" else "test.jsonl")
     solutions = [json.loads(line)["answer"] for line in file.read_text("utf-8").splitlines()]
-    rewards = {task.reward(p, text).total for p, text in zip(prompts, solutions, strict=True)}
-    assert rewards == {1.1}
+    pairs = list(zip(prompts, solutions, strict=True))
+    grades = [task.grade(p, text, is_truncated=False) for p, text in pairs]
+    assert grades == [Grade("correct", prompt.answer) for prompt in prompts]
+    assert {task.reward(p, text, is_truncated=False).total for p, text in pairs} == {1.1}
+
+
+@needs_real_data
+def test_a_real_solution_without_its_mark_still_ends_in_its_gold() -> None:
+    task = Gsm8k(str(REAL_DATA))
+    for prompt in task.prompts("eval"):
+        text = f"Altogether that makes {prompt.answer}."
+        assert task.grade(prompt, text, is_truncated=False).verdict == "correct"
+        assert task.grade(prompt, text, is_truncated=True) == Grade("truncated", None)
+
+
+@needs_real_data
+def test_the_real_splits_have_no_question_in_common() -> None:
+    task = Gsm8k(str(REAL_DATA))
+    require_disjoint(task.prompts("train"), task.prompts("eval"))

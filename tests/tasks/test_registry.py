@@ -1,5 +1,6 @@
 """Tasks by name, and the fingerprint of their rewards' code."""
 
+import ast
 from hashlib import sha256
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pytest
 
 import rlrun.tasks
 from rlrun.errors import ConfigError
-from rlrun.tasks.registry import make_task, reward_code_hash
+from rlrun.tasks.registry import TASKS, make_task, reward_code_hash
+
+FOLDER = Path(rlrun.tasks.__path__[0])
 
 
 def test_gsm8k_is_made_with_the_settings_given(tmp_path: Path) -> None:
@@ -27,10 +30,29 @@ def test_the_reward_hash_of_an_unknown_task_is_refused() -> None:
         reward_code_hash("chess")
 
 
-def test_the_reward_hash_covers_the_task_and_the_grader() -> None:
-    folder = Path(rlrun.tasks.__path__[0])
+def test_the_reward_hash_covers_the_modules_of_the_task() -> None:
     framed = b""
-    for name in ("gsm8k", "answers"):
-        source = (folder / f"{name}.py").read_bytes()
+    for name in TASKS["gsm8k"].reward_modules:
+        source = (FOLDER / f"{name}.py").read_bytes()
         framed += f"{name} {len(source)}\n".encode() + source
     assert reward_code_hash("gsm8k") == sha256(framed).hexdigest()
+
+
+def imported(module: str) -> set[str]:
+    """Return the modules of the folder that a module of it imports, also late."""
+    nodes = list(ast.walk(ast.parse((FOLDER / f"{module}.py").read_text("utf-8"))))
+    found = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    names = {node.module.removeprefix("rlrun.tasks.") for node in found if node.module}
+    names |= {name.name for node in found if node.module == "rlrun.tasks" for name in node.names}
+    return {name for name in names if (FOLDER / f"{name}.py").is_file()}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_all_that_decides_a_reward_is_in_its_hash(task: str) -> None:
+    modules, todo = set[str](), {task}
+    while todo:
+        modules |= todo
+        todo = {name for module in todo for name in imported(module)} - modules - {"rows"}
+    if "checker" in modules:  # which starts its process by name
+        modules |= {"checker_process", *imported("checker_process")}
+    assert set(TASKS[task].reward_modules) == modules

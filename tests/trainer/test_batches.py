@@ -43,7 +43,7 @@ class FlatTask:
     def prompts(self, split: Split) -> tuple[Prompt, ...]:
         raise NotImplementedError
 
-    def reward(self, prompt: Prompt, completion_text: str) -> Reward:
+    def reward(self, prompt: Prompt, completion_text: str, *, is_truncated: bool) -> Reward:
         return Reward(0.5, {"flat": 0.5})
 
 
