@@ -54,7 +54,7 @@ _NUMBER = re.compile(
 # after it is a variable unless it is a unit ("5 m", "5C") or a word ("5 a day", "5 p.m.").
 _OPERATORS = r"0-9\\+<>^_|\u00b1\u221a\u2260\u2264\u2265"
 _VARIABLE = r"(?:[befijnopqruvwxyz]|pi|\u03c0)(?![A-Za-z']|\.[A-Za-z])"
-_FORMULA_BEFORE = re.compile(rf"[{_OPERATORS}]|!=|[-/] *[(\[]* *\Z|\bnot\b|n't\b")
+_FORMULA_BEFORE = re.compile(rf"[{_OPERATORS}]|!=|[-/] *[(\[]* *\Z|(?i:\bnot\b|n't\b)")
 _FORMULA_AFTER = re.compile(
     rf"[{_OPERATORS}*=]|\A!|\A ?/? ?\(?{_VARIABLE}|\A[atDEG-IO-UXYZ](?![A-Za-z'])"
 )

@@ -252,3 +252,23 @@ def test_a_forked_child_asks_a_process_of_its_own_and_leaves_its_parents_alone()
     assert len(pids) == 2
     assert status == "0"
     assert not any(is_running(int(pid)) for pid in pids)
+
+
+def test_a_forked_child_that_never_asks_does_not_keep_its_parents_process_alive() -> None:
+    parent = run_script(
+        "import os, time\nfrom rlrun.tasks import checker\n"
+        "checker.check('x+x', '2x')\n"
+        "child = os.fork()\n"
+        "if child: print(checker._CHECKER.pid, child, flush=True)\n"
+        "time.sleep(60)"
+    )
+    assert parent.stdout is not None
+    pid, child = map(int, parent.stdout.readline().split())
+    parent.kill()
+    parent.wait(timeout=20)
+    try:
+        assert wait_until(lambda: not is_running(pid))
+        assert is_running(child)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        parent.communicate(timeout=20)

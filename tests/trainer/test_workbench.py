@@ -1,13 +1,19 @@
 """What a session works with: how far it goes, which prompts come when, and how they are drawn."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from support.micro_task import MicroTask
 
 from rlrun.config.load import load_config
 from rlrun.errors import ConfigError, UsageError
+from rlrun.tasks import checker
 from rlrun.trainer import workbench
 from rlrun.trainer.workbench import Workbench, find_device, horizon, sampling_at
+from rlrun.types import Prompt, Split
+
+MakeBench = Callable[..., Workbench]
 
 pytestmark = pytest.mark.filterwarnings("ignore:The PEFT config:UserWarning")
 
@@ -76,6 +82,44 @@ def test_a_task_without_training_questions_is_refused(
     assert callable(make_bench)
     monkeypatch.setattr(MicroTask, "prompts", lambda *_: ())
     with pytest.raises(ConfigError, match=r"no training questions; see task\.path"):
+        make_bench()
+
+
+class Asking(MicroTask):
+    """The micro task with this gold answer."""
+
+    def __init__(self, gold: str) -> None:
+        self._gold = gold
+
+    def prompts(self, split: Split) -> tuple[Prompt, ...]:
+        return tuple(Prompt(p.id, p.question, self._gold) for p in super().prompts(split))
+
+
+@pytest.mark.parametrize("gold", ["9", "nine"])
+def test_numbers_and_words_do_not_depend_on_the_checkers_version(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, gold: str
+) -> None:
+    monkeypatch.setattr(workbench, "make_task", lambda *_, **__: Asking(gold))
+    assert make_bench().fingerprint["checker"] is None
+
+
+def test_formulas_depend_on_the_checkers_version(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workbench, "make_task", lambda *_, **__: Asking("9x"))
+    assert make_bench().fingerprint["checker"] == checker.versions()
+
+
+def test_bad_questions_are_refused_before_the_model_is_read(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Bad(MicroTask):
+        def prompts(self, split: Split) -> tuple[Prompt, ...]:
+            raise ConfigError("q.jsonl:1 is bad")
+
+    monkeypatch.setattr(workbench, "make_task", lambda *_, **__: Bad())
+    monkeypatch.setattr(workbench, "build_policy", lambda *_, **__: pytest.fail("it was read"))
+    with pytest.raises(ConfigError, match="is bad"):
         make_bench()
 
 
