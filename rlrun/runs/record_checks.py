@@ -120,13 +120,22 @@ def check_journal(reader: Reader, *, after: int, newest: int) -> None:
     The journal begins behind the step `after`, and every step up to `newest` has its batch.
     """
     journal = _Journal(reader)
-    for first, last, path in sealed_segments(reader.run):
+    for first, last, path in _segments(reader.run):
         num_before = len(reader.findings)
         held = journal.take(path, may_be_torn=False)
         if held != (first, last) and len(reader.findings) == num_before:
             reader.damage(path, f"it holds the steps {held[0]} to {held[1]}, not {first} to {last}")
     journal.take(reader.run.journal, may_be_torn=True)
     journal.check_whole(after, newest)
+
+
+def _segments(run: RunDir) -> list[tuple[int, int, Path]]:
+    """Return the sealed segments; of two that a rewind cuts one from the other, the shorter."""
+    found = sealed_segments(run)
+    if not run.rewind.exists():
+        return found
+    shortest = {first: (first, last, path) for first, last, path in reversed(found)}
+    return sorted(shortest.values())
 
 
 def check_log(reader: Reader, path: Path, *, newest: int) -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from rlrun.config.load import load_config
 from rlrun.errors import ConfigError, DamagedError, RunNotFoundError
-from rlrun.runs import checkpoints, lock, manifest, pins, record_checks, store
+from rlrun.runs import checkpoints, lock, manifest, pins, record_checks, rewind, store
 from rlrun.runs.checkpoints import Step
 from rlrun.runs.layout import RunDir
 from rlrun.runs.manifest import NotAStepError
@@ -165,6 +165,18 @@ def _check_records(run: RunDir, after: int, newest: int) -> Reader:
     return reader
 
 
+def _rewind(run: RunDir) -> Iterator[Finding]:
+    try:
+        intent = rewind.pending(run)
+    except DamagedError as error:
+        what, _, remedy = str(error).partition("; ")
+        yield Finding("damage", run.rewind.name, what, remedy)
+        return
+    if intent is not None:
+        what = f"going back to step {intent.step} was broken off"
+        yield Finding("note", run.rewind.name, what, MENDED)
+
+
 def _unfinished(run: RunDir, newest: int) -> Iterator[Finding]:
     """Yield what killed processes left, and what was set aside."""
 
@@ -180,8 +192,7 @@ def _unfinished(run: RunDir, newest: int) -> Iterator[Finding]:
     for path in sorted(run.quarantine.glob("*")):
         if path != run.quarantine_reasons:
             yield note(path, "it did not verify and was set aside", "remove it when you like")
-    if run.rewind.exists():
-        yield note(run.rewind, "going back to an older step was broken off", MENDED)
+    yield from _rewind(run)
     if run.lock.exists() and lock.find_holder(run) is None:
         yield note(run.lock, "its owner is gone", "the next session takes it over")
     for step in sorted(pins.list_pinned(run) - set(checkpoints.list_steps(run))):

@@ -9,7 +9,7 @@ from rlrun.config.changes import describe, extension
 from rlrun.config.load import config_from_dict, dump_config, load_config
 from rlrun.config.schema import RunConfig
 from rlrun.errors import InexactError, NothingToDoError
-from rlrun.runs import ledger, store
+from rlrun.runs import ledger, rewind, step_logs, store
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import SessionStart
 from rlrun.runs.lock import Lock
@@ -17,7 +17,7 @@ from rlrun.runs.request import SessionRequest
 from rlrun.runs.retention import Pruner
 from rlrun.runs.rollout_journal import RolloutJournal
 from rlrun.runs.store import Identity
-from rlrun.trainer import checkpoint, fingerprint, recovery, rewind
+from rlrun.trainer import checkpoint, fingerprint, recovery
 from rlrun.trainer.batches import BatchSource
 from rlrun.trainer.fingerprint import Verdict
 from rlrun.trainer.recovery import StartingPoint
@@ -46,7 +46,7 @@ def prepare(run: RunDir, request: SessionRequest, stopper: Stopper, held: Lock) 
     number = held.owner.session
     identity = store.read_identity(run)
     orders = _take_orders(run, request)
-    said = _finish_rewind(run, number)
+    said = tuple(filter(None, [rewind.finish_pending(run, session=number)]))
     start = _find_start(run, identity, request)
     if not request.is_rewind:
         recovery.tidy(run, start, session=number)
@@ -62,11 +62,11 @@ def prepare(run: RunDir, request: SessionRequest, stopper: Stopper, held: Lock) 
     if start.checkpoint is not None:
         checkpoint.load(bench.learner, start.checkpoint)
     progress = Progress.of(start.manifest)
-    progress.seconds += recovery.logged_seconds(run, start.step, start.frontier)
+    progress.seconds += step_logs.seconds_between(run, start.step, start.frontier)
     held.require()
     if request.is_rewind:
         said = (*said, _go_back(run, start, number))
-    recovery.cut_logs(run, run.abandoned(number), start.step)
+    step_logs.cut(run, run.abandoned(number), start.step)
     if request.config is not None:
         store.update_config(run, dump_config(orders.config))
     journal = RolloutJournal(run, held.require)
@@ -91,15 +91,6 @@ def _take_orders(run: RunDir, request: SessionRequest) -> Orders:
             "promise of exactness with --allow-inexact"
         )
     return Orders(wanted, tuple(change.key for change in changes), sentences)
-
-
-def _finish_rewind(run: RunDir, number: int) -> tuple[str, ...]:
-    """Finish a rewind that was interrupted; return what there is to say of it."""
-    unfinished = rewind.pending(run)
-    if unfinished is None:
-        return ()
-    rewind.finish(run, unfinished, session=number)
-    return (f"finished an interrupted rewind to step {unfinished.step}",)
 
 
 def _find_start(run: RunDir, identity: Identity, request: SessionRequest) -> StartingPoint:

@@ -1,10 +1,9 @@
-"""From a run as some session left it, to one checkpoint and logs that end there."""
+"""From a run as some session left it, to the one checkpoint that a session goes on from."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from rlrun.errors import StorageError, UsageError
-from rlrun.runs import checkpoints, files, jsonl, pins, quarantine, rollout_journal
+from rlrun.runs import checkpoints, jsonl, pins, quarantine, rollout_journal, step_logs
 from rlrun.runs.checkpoints import Step
 from rlrun.runs.layout import RunDir
 from rlrun.runs.manifest import Manifest
@@ -75,7 +74,7 @@ def find_older_starting_point(run: RunDir, *, run_id: str, step: int) -> Startin
     if wanted is not None and wanted.manifest is not None:
         rollout_journal.require_window(run, wanted.manifest, recovered)
     for path in (run.train_log, run.ratios):
-        _end_of(path, step)  # it must read that far
+        step_logs.end_of(path, step)  # it must read that far
     return StartingPoint(wanted, recovered, frontier=step)
 
 
@@ -122,47 +121,3 @@ def tidy(run: RunDir, start: StartingPoint, *, session: int) -> None:
     for step in start.passed:
         quarantine.set_aside(run, step.path, step.problem or "", session=session)
     checkpoints.repair_link(run, start.step or None, session=session)
-
-
-def cut_logs(run: RunDir, folder: Path, step: int) -> None:
-    """Make the logs end at `step`; their tails are kept in `folder` first."""
-    for path in (run.train_log, run.ratios):
-        _cut_after(path, folder, step)
-
-
-def _cut_after(path: Path, folder: Path, step: int) -> None:
-    """Cut a log behind the last record up to `step`; the tail is durable before that."""
-    if not path.exists():
-        return
-    keep = _end_of(path, step)
-    size = path.stat().st_size
-    if keep == size:
-        return
-    files.ensure_dir(folder)
-    with path.open("rb") as file:
-        file.seek(keep)
-        files.replace(folder / path.name, file.read())
-    files.truncate(path, keep)
-
-
-def _end_of(path: Path, step: int) -> int:
-    """Return where the records up to `step` end, in bytes; what follows need not be whole."""
-    end = 0
-    for line in jsonl.read_lines(path, checked=False) if step else ():
-        if line.record["step"] > step:
-            break
-        end = line.end
-        if line.record["step"] == step:
-            break
-    return end
-
-
-def logged_seconds(run: RunDir, step: int, frontier: int) -> float:
-    """Return what the steps after `step`, up to `frontier`, took, as far as the log tells."""
-    path = run.train_log
-    if frontier <= step or not path.exists():
-        return 0.0
-    with path.open("rb") as file:
-        file.seek(_end_of(path, step))
-        records = [jsonl.decode(line) for line in file]
-    return sum(record["clock"]["seconds"] for record in records if record is not None)

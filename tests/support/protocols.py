@@ -11,13 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rlrun.runs import checkpoints, files, jsonl, ledger, lock, quarantine, store
+from rlrun.runs import checkpoints, files, jsonl, ledger, lock, quarantine, rewind, step_logs, store
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import SessionEnd, SessionOpening
 from rlrun.runs.retention import Pruner, Rules
 from rlrun.runs.rollout_journal import RolloutJournal, sealed_segments
 from rlrun.runs.store import NewRun
-from rlrun.trainer import recovery, rewind
 from support import journal
 from support.runs import empty_run
 
@@ -251,7 +250,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "journal and seal": Protocol(nothing, go_on_journaling, records_of),
     "journal behind a torn line": Protocol(journal_torn, go_on_journaling, records_of),
     "cut the logs": Protocol(
-        log_steps, lambda run: recovery.cut_logs(run, run.abandoned(1), 2), kept_and_cut
+        log_steps, lambda run: step_logs.cut(run, run.abandoned(1), 2), kept_and_cut
     ),
     "remove leftovers": Protocol(leave_leftovers, checkpoints.remove_leftovers, steps_of),
     "take and release the lock": Protocol(nothing, hold, is_free),

@@ -7,10 +7,9 @@ from support import journal as made
 from support.calls import recorded
 
 from rlrun.errors import DamagedError
-from rlrun.runs import checkpoints, jsonl, rollout_journal
+from rlrun.runs import checkpoints, jsonl, rewind, rollout_journal
 from rlrun.runs.layout import RunDir
 from rlrun.runs.rollout_journal import RolloutJournal
-from rlrun.trainer import rewind
 
 
 def save(run: RunDir, step: int) -> None:

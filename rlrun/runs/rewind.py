@@ -11,12 +11,11 @@ from itertools import count
 from pathlib import Path
 
 from rlrun.errors import DamagedError, LockedError
-from rlrun.runs import canonical, checkpoints, files, jsonl, manifest, pins
+from rlrun.runs import canonical, checkpoints, files, jsonl, manifest, pins, step_logs
 from rlrun.runs.jsonl import Record
 from rlrun.runs.layout import RunDir
 from rlrun.runs.manifest import NotAStepError
 from rlrun.runs.rollout_journal import sealed_segments
-from rlrun.trainer import recovery
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,15 @@ def begin(run: RunDir, step: int) -> Rewind:
     return intent
 
 
+def finish_pending(run: RunDir, *, session: int) -> str | None:
+    """Finish a rewind that was broken off; return what there is to say of it, None if none was."""
+    intent = pending(run)
+    if intent is None:
+        return None
+    finish(run, intent, session=session)
+    return f"finished an interrupted rewind to step {intent.step}"
+
+
 def finish(run: RunDir, intent: Rewind, *, session: int) -> None:
     """Move everything behind the step; what was moved before is left where it is."""
     behind = RunDir(run.abandoned_root / intent.folder)
@@ -56,7 +64,7 @@ def finish(run: RunDir, intent: Rewind, *, session: int) -> None:
     _move_steps(run, behind, intent.step)
     _move_segments(run, behind, intent.step)
     _cut_journal(run, behind, intent.step)
-    recovery.cut_logs(run, behind.logs, intent.step)
+    step_logs.cut(run, behind.logs, intent.step)
     checkpoints.repair_link(run, intent.step or None, session=session)
     files.unlink(run.rewind)
     files.sync_dir(run.path)
@@ -77,7 +85,7 @@ def _move_step(run: RunDir, behind: RunDir, number: int) -> None:
         if not is_free:
             raise LockedError(
                 f"step {number} of run '{run.name}' is being read by another process; try again "
-                "when that is over: the next session finishes going back"
+                "when that is over: the next session, or 'rlrun prune', finishes going back"
             )
         _move(run.step(number), behind.step(number))
 
