@@ -242,7 +242,8 @@ def refuse_unfit(run: RunDir, step: int, *, is_rewind: bool) -> None:
 
 def refuse_finished(run: RunDir, settings: Settings) -> None:
     """Raise NothingToDoError if the run's last session ended where the run ends."""
-    last = next((session for session in reversed(ledger.read(run)) if session.start), None)
+    sessions = reversed(ledger.read(run, is_lenient=True))  # the session mends it
+    last = next((session for session in sessions if session.start), None)
     if last is None or last.start is None or last.end is None or last.end.outcome != "finished":
         return
     if run.rewind.exists() or state.summarise(run).step < last.end.step:

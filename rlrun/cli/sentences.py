@@ -175,7 +175,7 @@ def next_commands(run: RunDir, status: Word, root: Path | None) -> list[str]:
         "failed": (f"logs {name} --worker", f"resume {name}"),
         "finished": (f"status {name}", f"resume {name} {_extension(run)}"),
         "foreign": (f"logs {name}",),
-        "damaged": (f"logs {name} --worker",),
+        "damaged": (f"verify {name}", f"resume {name}"),
     }
     return commands_with_root(commands[status], root)
 

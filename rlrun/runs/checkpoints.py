@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,12 @@ def linked_step(run: RunDir) -> int | None:
     return int(match[1]) if match else None
 
 
-def newest_valid(run: RunDir, *, run_id: str, with_hashes: bool) -> tuple[Step | None, list[Step]]:
-    """Return the newest valid step, or None, and the invalid ones of ours that are newer."""
+def newest_valid(
+    run: RunDir, *, run_id: str, with_hashes: bool, below: float = inf
+) -> tuple[Step | None, list[Step]]:
+    """Return the newest valid step below `below`, or None, and the invalid ones of ours passed."""
     passed: list[Step] = []
-    for number in reversed(list_steps(run)):
+    for number in (one for one in reversed(list_steps(run)) if one < below):
         step = inspect(run, number, run_id=run_id, with_hashes=with_hashes)
         if step.is_valid:
             return step, passed
@@ -213,7 +216,8 @@ def repair_link(run: RunDir, step: int | None, *, session: int) -> None:
 
 def leftovers(run: RunDir) -> list[Path]:
     """Return what a dead session was still writing or removing, unless a living one is at it."""
-    folders = (run.path, run.training_state, *sorted(run.logs.glob("abandoned/*")))
+    abandoned = sorted(run.logs.glob("abandoned/*"))
+    folders = (run.path, run.logs, run.training_state, run.quarantine, *abandoned)
     return [path for folder in folders for path in sorted(folder.glob(".*.tmp"))]
 
 

@@ -52,22 +52,26 @@ def finish_pending(run: RunDir, *, session: int) -> str | None:
     intent = pending(run)
     if intent is None:
         return None
-    finish(run, intent, session=session)
-    return f"finished an interrupted rewind to step {intent.step}"
+    lost = finish(run, intent, session=session)
+    return "; ".join([f"finished an interrupted rewind to step {intent.step}", *lost])
 
 
-def finish(run: RunDir, intent: Rewind, *, session: int) -> None:
-    """Move everything behind the step; what was moved before is left where it is."""
+def finish(run: RunDir, intent: Rewind, *, session: int) -> tuple[str, ...]:
+    """Move everything behind the step; what was moved before is left where it is.
+
+    Returns what there is to say of records that the logs lost.
+    """
     behind = RunDir(run.abandoned_root / intent.folder)
     for folder in (behind.training_state, behind.segments):
         files.ensure_dir(folder)
     _move_steps(run, behind, intent.step)
     _move_segments(run, behind, intent.step)
     _cut_journal(run, behind, intent.step)
-    step_logs.cut(run, behind.logs, intent.step)
+    said = step_logs.cut(run, behind.logs, intent.step, session=session)
     checkpoints.repair_link(run, intent.step or None, session=session)
     files.unlink(run.rewind)
     files.sync_dir(run.path)
+    return said
 
 
 def _move_steps(run: RunDir, behind: RunDir, step: int) -> None:

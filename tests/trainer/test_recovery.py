@@ -225,3 +225,65 @@ def test_a_checkpoint_inside_a_window_is_not_gone_on_from_without_the_windows_ba
     checkpoints.publish(run, 2, {"weights": b"w"}, {**info, "window": window})
     with pytest.raises(DamagedError, match="lacks the batch of steps 1 to 3"):
         find(run)
+
+
+# ---- a damaged journal
+
+
+def spoil_line(path: Path, number: int) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[number - 1] = b"{}\n"
+    path.write_bytes(b"".join(lines))
+
+
+def test_a_lost_record_of_the_journal_costs_what_follows_it_and_that_is_said(run: RunDir) -> None:
+    save(run, 2)
+    log(run, range(1, 6))
+    journal(run, [3, 4, 5])
+    spoil_line(run.journal, 4)
+    start = find(run)
+    assert (start.frontier, list(start.recovered.batches)) == (3, [3])
+    assert start.notes == (
+        f"line 4 of {run.journal} is damaged and others follow it: what cannot be used is in "
+        "quarantine/, and made anew",
+        "the journal lacks what steps 4 to 5 were made of: made anew",
+    )
+    recovery.tidy(run, start, session=2)
+    assert find(run).recovered == start.recovered
+
+
+def test_without_a_valid_checkpoint_a_damaged_journal_is_not_begun_anew(run: RunDir) -> None:
+    save(run, 2)
+    damage(run, 2)
+    journal(run, [3, 4])
+    with pytest.raises(DamagedError, match="so it would begin anew; restore logs/ from a copy"):
+        find(run)
+
+
+def save_in_window(run: RunDir, step: int) -> None:
+    info = {"run_id": RUN_ID, "step": step, "session": 1}
+    window = {"first_step": 3, "last_step": 5}
+    checkpoints.publish(run, step, {"weights": b"w"}, {**info, "window": window})
+
+
+def test_a_checkpoint_whose_window_is_lost_makes_way_for_the_one_before_the_window(
+    run: RunDir,
+) -> None:
+    save(run, 2)
+    save_in_window(run, 3)
+    save_in_window(run, 4)
+    log(run, range(1, 5))
+    start = find(run)
+    assert (start.step, start.frontier, start.lost) == (2, 2, (3, 4))
+    assert [step.step for step in start.passed] == [4, 3]
+    assert "step 4 does not verify (the journal lacks the batch of steps 3 to 5" in start.notes[0]
+    recovery.tidy(run, start, session=2)
+    assert checkpoints.list_steps(run) == [2]
+    assert (run.quarantine / "step_4.0" / "weights").is_file()
+
+
+def test_a_checkpoint_whose_window_is_lost_is_not_left_when_it_is_asked_for(run: RunDir) -> None:
+    save(run, 2)
+    save_in_window(run, 3)
+    with pytest.raises(DamagedError, match="lacks the batch of steps 3 to 5"):
+        find(run, from_step=3)
