@@ -55,6 +55,12 @@ def _boot_id() -> str:
     return path.read_text().strip() if path.exists() else _UNKNOWN
 
 
+def machine() -> str:
+    """Return what tells this machine, since it was started, from all others."""
+    owner = this_process(TIDYING)
+    return owner.host if owner.boot_id == _UNKNOWN else owner.boot_id
+
+
 def is_here(owner: Owner) -> bool:
     """Return whether an owner is of this machine since it was started, whatever its name is now."""
     here = this_process(owner.session)
