@@ -13,7 +13,7 @@ from rlrun.runs.jsonl import Record
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import Outcome, Session, SessionEnd, SessionStart
 from rlrun.sessions.follow import Progress
-from rlrun.sessions.state import Word
+from rlrun.sessions.state import RunSummary, Word
 
 NUM_ZERO_REWARDS = 10
 STARTING = "starting the worker"
@@ -134,6 +134,12 @@ def live_facts(progress: Progress, num_groups: int | None) -> str:
     words.append("nothing saved yet" if saved is None else f"saved step {saved}")
     words.append(f"groups {fraction(progress.num_groups, num_groups)}")
     return " | ".join(words)
+
+
+def saved(one: RunSummary, *, none: str) -> str:
+    """Return the newest valid step, and what a newer folder is that is none."""
+    valid = none if one.checkpoint_step is None else str(one.checkpoint_step)
+    return valid if one.passed_step is None else f"{valid} ({one.passed_step} {one.passed_verdict})"
 
 
 def signal_line(num_signals: int) -> str:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rlrun.errors import DamagedError, NoSpaceError, RunNotFoundError, StorageError, UsageError
 from rlrun.runs import canonical, files, manifest, pins, quarantine
@@ -20,6 +20,9 @@ from rlrun.runs.manifest import Manifest, NotAStepError
 _SPACE_FACTOR = 1.05
 _PASSING = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT)
 """Refusals that say nothing of what is on the disk."""
+
+
+Verdict = Literal["valid", "invalid", "foreign"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,13 @@ class Step:
     def is_valid(self) -> bool:
         """Whether the folder verified as far as it was checked."""
         return self.problem is None
+
+    @property
+    def verdict(self) -> Verdict:
+        """What it is, in a word."""
+        if self.is_foreign:
+            return "foreign"
+        return "valid" if self.is_valid else "invalid"
 
 
 def inspect(run: RunDir, step: int, *, run_id: str, with_hashes: bool) -> Step:

@@ -6,12 +6,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from rlrun.config.load import load_config
 from rlrun.errors import ConfigError, DamagedError, RunNotFoundError
 from rlrun.runs import checkpoints, lock, manifest, pins, record_checks, rewind, store
-from rlrun.runs.checkpoints import Step
+from rlrun.runs.checkpoints import Step, Verdict
 from rlrun.runs.layout import RunDir
 from rlrun.runs.manifest import NotAStepError
 from rlrun.runs.record_checks import MENDED, Finding, Reader
@@ -26,7 +25,7 @@ class StepCheck:
     """What a checkpoint is worth after every byte was read."""
 
     step: int
-    verdict: Literal["valid", "invalid", "foreign"]
+    verdict: Verdict
     num_files: int
     num_bytes: int
     problem: str | None
@@ -123,10 +122,9 @@ def _read(run: RunDir, number: int, run_id: str) -> Step:
 
 
 def _check_of(step: Step) -> StepCheck:
-    verdict: Literal["valid", "invalid"] = "valid" if step.is_valid else "invalid"
     return StepCheck(
         step.step,
-        "foreign" if step.is_foreign else verdict,
+        step.verdict,
         sum(path.is_symlink() or not path.is_dir() for path in step.path.rglob("*")),
         checkpoints.num_bytes(step.path),
         step.problem,
