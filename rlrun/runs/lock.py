@@ -27,7 +27,8 @@ TIDYING = 0
 _PATIENCE_SECONDS = 0.2
 _UNKNOWN = "unknown"
 _UPTIME = Path("/proc/uptime")
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+"""How a file system says that it has no locks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +150,16 @@ def _can_lock(run: RunDir, descriptor: int) -> bool:
 
 
 def _try_lock(run: RunDir, descriptor: int, kind: int) -> bool:
-    """Return whether the kernel gave its lock; StorageError if the file system has no locks."""
+    """Return whether the kernel gave its lock; StorageError if it cannot, as without locks."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
+        if error.errno not in NO_LOCKS:
+            raise StorageError(
+                f"cannot lock {run.lock}: {error.strerror}; check the disk"
+            ) from error
         raise StorageError(
             f"the file system of {run.path} has no file locks ({error.strerror}), so two sessions "
             "could write the run at once; keep runs on one that has them (a local disk, NFSv4), "
