@@ -101,7 +101,8 @@ def _cannot_hold(path: Path, error: OSError) -> StorageError:
         return StorageError(f"cannot lock {path}: {error.strerror}; check the disk")
     return StorageError(
         f"the file system of {path} has no file locks ({error.strerror}), so a session could "
-        "remove the checkpoint while it is read; move the run to one that has them (a local disk, NFSv4)"
+        "remove the checkpoint while it is read; move the run to one that has them (a local disk, "
+        "NFSv4)"
     )
 
 
