@@ -18,7 +18,7 @@ from rlrun.runs.layout import REMOVED_PATTERN, STEP_PATTERN, RunDir
 from rlrun.runs.manifest import Manifest, NotAStepError
 
 _SPACE_FACTOR = 1.05
-_PASSING = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT)
+PASSING = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT)
 """Refusals that say nothing of what is on the disk."""
 
 
@@ -65,7 +65,7 @@ def inspect(run: RunDir, step: int, *, run_id: str, with_hashes: bool) -> Step:
         return Step(step, path, None, error.reason, error.is_foreign)
     except OSError as error:
         problem = f"it cannot be read: {error.strerror}"
-        return Step(step, path, None, problem, is_unreadable=error.errno in _PASSING)
+        return Step(step, path, None, problem, is_unreadable=error.errno in PASSING)
     return Step(step, path, found, None)
 
 

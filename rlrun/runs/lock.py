@@ -92,11 +92,18 @@ def _beat_at(run: RunDir) -> float:
 
 
 def read_owner(run: RunDir) -> Owner | None:
-    """Return who the lock file names, dead or alive; None if there is no whole lock file."""
+    """Return who the lock file names, dead or alive; None if there is no whole lock file.
+
+    Raises StorageError if the system does not let us read it.
+    """
     try:
         return Owner(**json.loads(run.lock.read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
+    except OSError as error:
+        raise StorageError(
+            f"cannot read {run.lock}: {error.strerror}; check the disk and the limits (ulimit -n)"
+        ) from error
 
 
 def find_holder(run: RunDir, now: Callable[[], float] = time.time) -> Owner | None:
@@ -263,7 +270,11 @@ class Lock:
         self._released.set()
         if self._heart is not None:
             self._heart.join()
-        self._give_back(is_ours=not self.is_lost)
+        try:
+            is_ours = not self.is_lost
+        except StorageError:  # then the file stays, and whoever comes next takes it over
+            is_ours = False
+        self._give_back(is_ours=is_ours)
 
     def _give_back(self, *, is_ours: bool) -> None:
         try:

@@ -124,7 +124,7 @@ def read_identity(run: RunDir) -> Identity:
         data = dict(json.loads(run.identity.read_bytes()))
         parent = data.pop("parent")
         return Identity(**data, parent=parent and Parent(**parent))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
         raise DamagedError(
             f"{run.identity} cannot be read ({error}); restore it from a copy of the run"
         ) from error

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from rlrun.config.load import load_config
-from rlrun.errors import ConfigError, DamagedError, RunNotFoundError
+from rlrun.errors import ConfigError, DamagedError, RunNotFoundError, StorageError
 from rlrun.runs import checkpoints, lock, manifest, pins, record_checks, rewind, store
 from rlrun.runs.checkpoints import Step, Verdict
 from rlrun.runs.layout import RunDir
@@ -102,6 +102,11 @@ def _check_steps(run: RunDir, identity: Identity | None) -> Iterator[StepCheck]:
                 step = _read(run, number, run_id)
         except RunNotFoundError:
             continue  # the session that works on the run has removed it meanwhile
+        if step.is_unreadable:
+            raise StorageError(
+                f"step {number} of run '{run.name}' cannot be judged: {step.problem}; check the "
+                "permissions and the limits (ulimit -n), then verify again"
+            )
         if path.is_dir():
             yield _check_of(step)
 
@@ -159,6 +164,8 @@ def _check_records(run: RunDir, after: int, newest: int) -> Reader:
         try:
             check()
         except OSError as error:
+            if error.errno in checkpoints.PASSING:
+                raise
             reader.damage(path, f"{error.filename}: {error.strerror}", "check the disk")
     return reader
 
