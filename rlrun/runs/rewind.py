@@ -120,6 +120,9 @@ def _cut_segment(run: RunDir, behind: RunDir, path: Path, step: int) -> None:
     """Replace a segment by its records up to a step; for a while both hold them."""
     kept = _lines_of(path, lambda record: record["first_step"] <= step)
     batches = [record for record, _ in kept if record["kind"] == "batch"]
+    if not batches:  # it is damaged in front of them
+        _move(path, behind.segments / path.name)
+        return
     first = min(batch["first_step"] for batch in batches)
     target = run.segment(first, max(batch["last_step"] for batch in batches))
     if target == path:
