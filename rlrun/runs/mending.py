@@ -10,8 +10,6 @@ from rlrun.runs import files, jsonl, ledger, quarantine
 from rlrun.runs.jsonl import Record
 from rlrun.runs.layout import RunDir
 
-Lines = list[tuple[bytes, Record | None]]
-
 
 def mend_ledger(run: RunDir) -> tuple[int, tuple[str, ...]]:
     """Return the number of the next session and what it has to say of the ledger, which reads now.
@@ -55,7 +53,7 @@ def _mend(
     ]
     if not lost:
         return ()
-    reason = f"{lines_of(lost)} of {path.name} did not read"
+    reason = f"{listed('line', lost)} of {path.name} did not read"
     kept = quarantine.keep_copy(run, path, reason, session=session)
     place = kept.relative_to(run.path).as_posix()
     more = {} if stands is None else {"session": stands}
@@ -73,17 +71,13 @@ def stand_in(known: Record, place: str | None) -> bytes:
     return jsonl.encode({**known, jsonl.KEPT_IN: place}, checked=False)
 
 
-def lines_of(numbers: list[int]) -> str:
-    """Return `line 3` or `lines 3, 5`."""
-    return f"line{'s' if len(numbers) > 1 else ''} {spans(numbers)}"
-
-
-def spans(numbers: list[int]) -> str:
-    """Return ascending numbers as `3, 5 to 7`."""
+def listed(noun: str, numbers: list[int]) -> str:
+    """Return ascending numbers as `line 3` or `lines 3, 5 to 7`."""
     found: list[list[int]] = []
     for number in numbers:
         if found and number == found[-1][-1] + 1:
             found[-1] = [found[-1][0], number]
         else:
             found.append([number])
-    return ", ".join(" to ".join(map(str, span)) for span in found)
+    words = ", ".join(" to ".join(map(str, span)) for span in found)
+    return f"{noun} {words}" if len(numbers) == 1 else f"{noun}s {words}"

@@ -1,6 +1,6 @@
 """What is wrong with the records of a run: its journal, its logs, its ledger, read from end to end.
 
-Damage is what no session mends by itself; a note is what the next one does.
+Damage is what is lost, or what no session mends by itself; a note is what the next one does.
 """
 
 from collections.abc import Iterator
@@ -160,7 +160,7 @@ def check_log(reader: Reader, path: Path, *, newest: int) -> None:
             end = f"it ends at step {expected - 1}, before the checkpoint of {newest}"
             reader.damage(path, end, LOSSY)
     if lost:
-        reader.note(path, f"the record of step {mending.spans(lost)} is lost", NOT_READ_BACK)
+        reader.note(path, f"the record of {mending.listed('step', lost)} is lost", NOT_READ_BACK)
 
 
 def check_ledger(reader: Reader) -> None:
@@ -181,4 +181,4 @@ def check_plain(reader: Reader, path: Path) -> None:
     lines = reader.lines(path, checked=False)
     lost = [line.record["line"] for line in lines if jsonl.KEPT_IN in line.record]
     if lost:
-        reader.note(path, f"the record of {mending.lines_of(lost)} is lost", NOT_READ_BACK)
+        reader.note(path, f"the record of {mending.listed('line', lost)} is lost", NOT_READ_BACK)

@@ -64,7 +64,9 @@ def _mend(
 ) -> tuple[str, ...]:
     lost = [number for number in range(1, step + 1) if number not in kept]
     what = (
-        f"the record of step {mending.spans(lost)} did not read" if lost else "it was in disorder"
+        f"the record of {mending.listed('step', lost)} did not read"
+        if lost
+        else "it was in disorder"
     )
     place = None
     if path.exists():

@@ -90,7 +90,7 @@ def find_starting_point(run: RunDir, *, run_id: str, from_step: int | None) -> S
         wanted = checkpoints.require(run, from_step, run_id=run_id)
         if newest is not None and newest.step > wanted.step:
             raise checkpoints.refuse_older(run, wanted.step, newest.step)
-    newest, passed, found = _go_back_to_a_window(run, newest, passed, run_id, from_step)
+    newest, passed, found = _before_lost_windows(run, newest, passed, run_id, from_step)
     step = newest.step if newest else 0
     unreadable = next((one for one in passed if one.is_unreadable), None)
     if unreadable is not None:
@@ -107,7 +107,7 @@ def find_starting_point(run: RunDir, *, run_id: str, from_step: int | None) -> S
     return StartingPoint(newest, found.recovered, frontier, tuple(passed), lost, found.problem)
 
 
-def _go_back_to_a_window(
+def _before_lost_windows(
     run: RunDir, newest: Step | None, passed: list[Step], run_id: str, from_step: int | None
 ) -> tuple[Step | None, list[Step], Salvage]:
     """Pass over steps that lie in a window of which the journal has lost the batch.

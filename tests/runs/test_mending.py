@@ -152,5 +152,5 @@ def test_the_damaged_file_is_kept_durably_before_it_is_replaced(two: RunDir) -> 
 
 
 def test_numbers_are_said_as_spans() -> None:
-    assert mending.spans([3]) == "3"
-    assert mending.spans([3, 5, 6, 7, 9, 10]) == "3, 5 to 7, 9 to 10"
+    assert mending.listed("step", [3]) == "step 3"
+    assert mending.listed("step", [3, 5, 6, 7, 9, 10]) == "steps 3, 5 to 7, 9 to 10"

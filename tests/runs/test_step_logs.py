@@ -171,7 +171,7 @@ def test_a_log_that_is_gone_is_all_lost(run: RunDir) -> None:
     run.train_log.unlink()
     (said,) = step_logs.cut(run, run.abandoned(2), 2, session=2)
     assert jsonl.read(run.train_log) == [lost(1, None), lost(2, None)]
-    assert said.endswith("the record of step 1 to 2 did not read, and is not made again; the file "
+    assert said.endswith("the record of steps 1 to 2 did not read, and is not made again; the file "
                          "was gone")  # fmt: skip
 
 
