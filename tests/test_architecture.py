@@ -22,6 +22,8 @@ TESTED_BY = {
     "cli/options.py": "cli/test_train.py",
     "cli/watch.py": "cli/test_train.py",
     "__main__.py": "e2e/test_real_sessions.py",
+    # what it refuses is what the command refuses
+    "sessions/admission.py": "cli/test_resume.py",
     # the steps of loading, told apart by the sentences that come out
     "config/keys.py": "config/test_load.py",
     "config/problems.py": "config/test_load.py",

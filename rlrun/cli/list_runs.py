@@ -52,7 +52,7 @@ def row(one: RunSummary, *, now: float) -> tuple[str, ...]:
         one.status,
         text.fraction(one.step, one.max_steps),
         text.number(one.reward),
-        "-" if one.checkpoint_step is None else str(one.checkpoint_step),
+        sentences.saved(one, none="-"),
         text.age(now - one.last_active),
         str(one.num_sessions),
         f"{one.host}:{one.pid}" if one.host else "-",

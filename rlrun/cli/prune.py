@@ -10,11 +10,10 @@ import typer
 from rlrun.cli import options, sentences, show, text
 from rlrun.cli.config import aligned
 from rlrun.cli.options import JsonOption, RootOption, RunArgument
-from rlrun.config.load import load_config
-from rlrun.errors import EXIT_DONE, EXIT_STOPPED_NOW, LockedError, UsageError
-from rlrun.runs import checkpoints, lock, store
+from rlrun.errors import EXIT_DONE, EXIT_STOPPED_NOW
+from rlrun.runs import store, tidying
 from rlrun.runs.layout import RunDir, find_root
-from rlrun.runs.retention import Fate, Pruner, Rules
+from rlrun.runs.retention import Fate, Rules
 from rlrun.sessions import state
 
 LatestOption = Annotated[
@@ -60,13 +59,16 @@ def prune(
     """
     run = store.find_run(find_root(root), name)
     options.require_ours(run)
-    rules = rules_of(run, keep_latest, keep_every)
-    pruner = Pruner(run, store.read_identity(run).id)
+    rules = tidying.rules_of(run, keep_latest, keep_every)
+    run_id = store.read_identity(run).id
     try:
-        fates = pruner.survey(rules) if dry_run else carry_out(run, pruner, rules)
+        done = tidying.survey(run, run_id, rules) if dry_run else tidying.prune(run, run_id, rules)
     except KeyboardInterrupt:
         show.talk(f"stopped; the next 'rlrun prune {run.name}' or session finishes what was begun")
         return EXIT_STOPPED_NOW
+    fates = done.fates
+    if done.note:
+        show.talk(done.note)
     if as_json:
         show.json_result(as_data(run, rules, fates, is_dry_run=dry_run))
         return EXIT_DONE
@@ -94,44 +96,6 @@ def as_data(
 def freed_bytes(fates: Sequence[Fate]) -> int:
     """Return the bytes of what goes."""
     return sum(fate.num_bytes for fate in fates if fate.goes)
-
-
-def rules_of(run: RunDir, keep_latest: int | None, keep_every: int | None) -> Rules:
-    """Return the rules of the command line, each by itself before that of the run's configuration.
-
-    Raises UsageError if there is none.
-    """
-    saving = load_config(str(run.config), ()).config.saving
-    rules = Rules(keep_latest or saving.keep_latest, keep_every or saving.keep_every)
-    if not rules:
-        raise UsageError(
-            f"nothing says which checkpoints of run '{run.name}' stay; give --keep-latest N or "
-            "--keep-every N (a session prunes by itself after 'rlrun resume "
-            f"{run.name} --set saving.keep_latest=N')"
-        )
-    return rules
-
-
-def carry_out(run: RunDir, pruner: Pruner, rules: Rules) -> list[Fate]:
-    """Prune a run that nobody holds, with what killed processes left; raises LockedError else.
-
-    Whatever ends it in between leaves whole checkpoints, and what the next prune removes.
-    """
-    held = lock.Lock(run, lambda: lock.TIDYING)
-    try:
-        if run.rewind.exists():
-            raise LockedError(
-                f"run '{run.name}' is on its way back to an older step; let 'rlrun resume "
-                f"{run.name} --steps 1' finish that, then prune"
-            )
-        checkpoints.remove_leftovers(run)
-        newest, _ = checkpoints.newest_valid(run, run_id=pruner.run_id, with_hashes=True)
-        checkpoints.repair_link(run, newest.step if newest else None, session=lock.TIDYING)
-        if newest is not None:
-            pruner.note(newest)
-        return pruner.prune(rules)
-    finally:
-        held.release()
 
 
 def row(fate: Fate, *, is_dry_run: bool) -> tuple[str, ...]:

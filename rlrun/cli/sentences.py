@@ -13,7 +13,7 @@ from rlrun.runs.jsonl import Record
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import Outcome, Session, SessionEnd, SessionStart
 from rlrun.sessions.follow import Progress
-from rlrun.sessions.state import Word
+from rlrun.sessions.state import RunSummary, Word
 
 NUM_ZERO_REWARDS = 10
 STARTING = "starting the worker"
@@ -136,6 +136,12 @@ def live_facts(progress: Progress, num_groups: int | None) -> str:
     return " | ".join(words)
 
 
+def saved(one: RunSummary, *, none: str) -> str:
+    """Return the newest valid step, and what a newer folder is that is none."""
+    valid = none if one.checkpoint_step is None else str(one.checkpoint_step)
+    return valid if one.passed_step is None else f"{valid} ({one.passed_step} {one.passed_verdict})"
+
+
 def signal_line(num_signals: int) -> str:
     """Return what to say after the n-th signal, n from 1."""
     return (STOPPING, STOPPING_NOW, KILLED)[min(num_signals, 3) - 1]
@@ -175,7 +181,7 @@ def next_commands(run: RunDir, status: Word, root: Path | None) -> list[str]:
         "failed": (f"logs {name} --worker", f"resume {name}"),
         "finished": (f"status {name}", f"resume {name} {_extension(run)}"),
         "foreign": (f"logs {name}",),
-        "damaged": (f"logs {name} --worker",),
+        "damaged": (f"verify {name}", f"resume {name}"),
     }
     return commands_with_root(commands[status], root)
 

@@ -64,13 +64,13 @@ def facts(one: RunSummary, curve: str, *, now: float) -> list[tuple[str, str]]:
     """Return the labels and values at the top."""
     what = "" if one.status == "running" else "being tidied by "
     where = f", {what}pid {one.pid} on {one.host}" if one.host else ""
-    saved = one.checkpoint_step
+    unit = "" if one.checkpoint_step is None else "step "
     return [
         ("run", one.name),
         ("status", f"{one.status}{where}"),
         ("step", text.fraction(one.step, one.max_steps)),
         ("reward", f"{text.number(one.reward)} {curve}".rstrip()),
-        ("saved", "no step yet" if saved is None else f"step {saved}"),
+        ("saved", f"{unit}{sentences.saved(one, none='no step yet')}"),
         ("active", text.age(now - one.last_active)),
     ]
 

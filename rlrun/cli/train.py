@@ -17,11 +17,9 @@ from rlrun.cli.options import (
     SetOption,
     StepsOption,
 )
-from rlrun.config.changes import compare, describe
 from rlrun.config.load import LoadedConfig, dump_config, load_config
 from rlrun.config.schema import RunConfig
 from rlrun.errors import (
-    InexactError,
     NothingToDoError,
     RunExistsError,
     RunNotFoundError,
@@ -31,7 +29,7 @@ from rlrun.runs import store
 from rlrun.runs.layout import RunDir, check_name, find_root, runs_folder
 from rlrun.runs.request import SessionRequest
 from rlrun.runs.store import NewRun
-from rlrun.sessions import launch, preflight
+from rlrun.sessions import admission, launch, preflight
 
 
 class Recover(StrEnum):
@@ -122,19 +120,10 @@ def start_or_continue(
 
 def continue_as_asked(run: RunDir, asked: RunConfig, orders: Orders) -> int:
     """Work a session on a run whose configuration is what was asked for; 0 if it is finished."""
-    resume.refuse_foreign(run)
-    settings = resume.settings_of(run, (), allow_inexact=False)
-    changes = compare(settings.old, asked)
-    refused = [*changes.inexact, *(one for one in changes.free if one.key.startswith("train."))]
-    if refused:
-        listed = "; ".join(map(describe, refused))
-        raise InexactError(
-            f"run '{run.name}' was made with other settings than this command asks for: {listed}; "
-            f"ask for the run's own, change it with 'rlrun resume {run.name} --set KEY=VALUE', or "
-            "give another --name"
-        )
-    for change in changes.free:
-        show.talk(f"the run keeps its own {change.key} ('rlrun resume --set' changes it)")
+    admission.refuse_foreign(run)
+    settings = admission.settings_of(run, (), allow_inexact=False)
+    for key in admission.kept_settings(run, settings.old, asked):
+        show.talk(f"the run keeps its own {key} ('rlrun resume --set' changes it)")
     show.talk(f"continuing run '{run.name}'")
     try:
         return resume.go_on(run, orders, settings, resume.Whence(), allow_inexact=False)

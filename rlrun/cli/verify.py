@@ -18,7 +18,7 @@ _HEADER = ("CHECKPOINT", "STATE", "FILES", "SIZE")
 def verify(name: RunArgument = None, as_json: JsonOption = False, root: RootOption = None) -> None:
     """Check a run: its checkpoints, its journal, its logs.  Mends nothing, needs no lock.
 
-    A note is what the next session mends by itself; damage is what none does.
+    A note is what the next session mends by itself; damage is what is lost, or what none mends.
 
     Exit codes: 0 without damage, 6 with.
     """

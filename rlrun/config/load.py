@@ -84,7 +84,7 @@ def _read_recipe(name: str) -> tuple[YamlTree, str]:
     path, label = find_recipe(name)
     try:
         return read_document(path.read_bytes()), label
-    except OSError as error:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
         raise ConfigError(f"{label} cannot be read: {error.strerror}") from error
     except NotYamlError as error:
         where = Origin(label, error.line)

@@ -8,8 +8,9 @@ import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rlrun.errors import DamagedError, NoSpaceError, RunNotFoundError, StorageError, UsageError
 from rlrun.runs import canonical, files, manifest, pins, quarantine
@@ -17,8 +18,11 @@ from rlrun.runs.layout import REMOVED_PATTERN, STEP_PATTERN, RunDir
 from rlrun.runs.manifest import Manifest, NotAStepError
 
 _SPACE_FACTOR = 1.05
-_PASSING = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT)
+PASSING = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT)
 """Refusals that say nothing of what is on the disk."""
+
+
+Verdict = Literal["valid", "invalid", "foreign"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,13 @@ class Step:
         """Whether the folder verified as far as it was checked."""
         return self.problem is None
 
+    @property
+    def verdict(self) -> Verdict:
+        """What it is, in a word."""
+        if self.is_foreign:
+            return "foreign"
+        return "valid" if self.is_valid else "invalid"
+
 
 def inspect(run: RunDir, step: int, *, run_id: str, with_hashes: bool) -> Step:
     """Return the state of one step folder."""
@@ -54,7 +65,7 @@ def inspect(run: RunDir, step: int, *, run_id: str, with_hashes: bool) -> Step:
         return Step(step, path, None, error.reason, error.is_foreign)
     except OSError as error:
         problem = f"it cannot be read: {error.strerror}"
-        return Step(step, path, None, problem, is_unreadable=error.errno in _PASSING)
+        return Step(step, path, None, problem, is_unreadable=error.errno in PASSING)
     return Step(step, path, found, None)
 
 
@@ -82,10 +93,12 @@ def linked_step(run: RunDir) -> int | None:
     return int(match[1]) if match else None
 
 
-def newest_valid(run: RunDir, *, run_id: str, with_hashes: bool) -> tuple[Step | None, list[Step]]:
-    """Return the newest valid step, or None, and the invalid ones of ours that are newer."""
+def newest_valid(
+    run: RunDir, *, run_id: str, with_hashes: bool, below: float = inf
+) -> tuple[Step | None, list[Step]]:
+    """Return the newest valid step below `below`, or None, and the invalid ones of ours passed."""
     passed: list[Step] = []
-    for number in reversed(list_steps(run)):
+    for number in (one for one in reversed(list_steps(run)) if one < below):
         step = inspect(run, number, run_id=run_id, with_hashes=with_hashes)
         if step.is_valid:
             return step, passed
@@ -213,7 +226,8 @@ def repair_link(run: RunDir, step: int | None, *, session: int) -> None:
 
 def leftovers(run: RunDir) -> list[Path]:
     """Return what a dead session was still writing or removing, unless a living one is at it."""
-    folders = (run.path, run.training_state, *sorted(run.logs.glob("abandoned/*")))
+    abandoned = sorted(run.logs.glob("abandoned/*"))
+    folders = (run.path, run.logs, run.training_state, run.quarantine, *abandoned)
     return [path for folder in folders for path in sorted(folder.glob(".*.tmp"))]
 
 

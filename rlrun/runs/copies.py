@@ -1,13 +1,12 @@
 """A verified copy of one checkpoint elsewhere: whole or not at all, and compared byte for byte."""
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rlrun.errors import DamagedError, RunExistsError, StorageError
-from rlrun.runs import files, store
+from rlrun.runs import files, leftovers
 
 _CHUNK_BYTES = 16 * 2**20
 _SPACE_FACTOR = 1.05
@@ -30,9 +29,9 @@ def copy_whole(source: Path, target: Path) -> bool:
             )
         return False
     files.ensure_dir(target.parent)
-    store.remove_dead_leftovers(target.parent)
+    leftovers.remove_dead(target.parent)
     _check_space(source, target.parent)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    unfinished = leftovers.unfinished(target)
     if unfinished.exists():  # of a dead process that had our number
         files.remove_tree(unfinished)
     _copy_tree(source, unfinished)

@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 
 from rlrun.errors import DamagedError
-from rlrun.runs import checkpoints, files, jsonl, manifest, pins, rollout_journal, store
+from rlrun.runs import checkpoints, files, jsonl, manifest, pins, rollout_journal, step_logs, store
 from rlrun.runs.checkpoints import Step
 from rlrun.runs.jsonl import Record
 from rlrun.runs.layout import RunDir
@@ -78,14 +78,8 @@ def _copy_checkpoint(step: Step, run: RunDir, identity: Identity) -> None:
 
 def _copy_log(source: Path, target: Path, step: int) -> None:
     if source.exists():
-        lines = source.read_bytes().splitlines(keepends=True)
-        files.write_new(target, b"".join(line for line in lines if _step_of(line) <= step))
-
-
-def _step_of(line: bytes) -> float:
-    """Return a record's step; that of a torn line is behind all others."""
-    record = jsonl.decode(line[:-1]) if line.endswith(b"\n") else None
-    return float("inf") if record is None else float(record["step"])
+        kept = step_logs.up_to(jsonl.read_raw(source, checked=False), step)
+        files.write_new(target, step_logs.mended(kept, step, None))
 
 
 def _line_of(record: Record) -> bytes:

@@ -15,6 +15,8 @@ from rlrun.errors import DamagedError
 from rlrun.runs import canonical, files
 
 Record = Mapping[str, Any]
+KEPT_IN = "kept_in"
+"""The key of a record that stands for a lost one: where the damaged file is now, None if gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,19 @@ def read_lines(path: Path, *, checked: bool, until_damage: bool = False) -> Iter
             start = end
 
 
+def read_raw(path: Path, *, checked: bool) -> list[tuple[bytes, Record | None]]:
+    """Return every line of a file, newlines included, each with its record; None: not whole.
+
+    An absent file has no lines.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    found = [(line + b"\n", decode(line, checked=checked)) for line in lines[:-1]]
+    return [*found, (lines[-1], None)] if lines[-1] else found
+
+
 def read(path: Path, *, checked: bool = False) -> list[Record]:
     """Return the whole records of a file."""
     return [line.record for line in read_lines(path, checked=checked)]
@@ -92,14 +107,28 @@ def whole_size(path: Path, *, checked: bool) -> int:
 def append(path: Path, record: Record) -> None:
     """Append an unchecked record, durably, to a file that nobody has open; a torn tail is cut."""
     if path.exists():
-        whole = whole_size(path, checked=False)
-        if whole < path.stat().st_size:
-            files.truncate(path, whole)
+        torn_at = _torn_at(path)
+        if torn_at < path.stat().st_size:
+            files.truncate(path, torn_at)
     appender = files.Appender(path)
     try:
         appender.append(encode(record, checked=False), sync=True)
     finally:
         appender.close()
+
+
+def _torn_at(path: Path, *, tail_bytes: int = 65536) -> int:
+    """Return where the last line begins if it is not whole, else where the file ends, in bytes."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        while True:
+            begin = file.seek(max(0, size - tail_bytes))
+            tail = file.read()
+            last = tail.rfind(b"\n", 0, -1) + 1
+            if last or begin == 0:
+                is_whole = tail.endswith(b"\n") and decode(tail[last:-1]) is not None
+                return size if is_whole else begin + last
+            tail_bytes *= 16
 
 
 def read_last(path: Path, *, tail_bytes: int = 65536) -> Record | None:

@@ -11,6 +11,7 @@ from rlrun.errors import UsageError
 STEP_PATTERN = re.compile(r"step_(0|[1-9][0-9]*)")
 REMOVED_PATTERN = re.compile(r"\.step_(0|[1-9][0-9]*)\.removed\.tmp")
 SEGMENT_PATTERN = re.compile(r"step_([1-9][0-9]*)-([1-9][0-9]*)\.jsonl")
+EVENTS_PATTERN = re.compile(r"events\.out\.tfevents\.([0-9]{10})\.rlrun")
 _NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -171,3 +172,14 @@ class RunDir:
     def tensorboard(self) -> Path:
         """Event files, one a session."""
         return self.path / "tensorboard"
+
+    def event_file(self, session: int) -> Path:
+        """The event file of a session."""
+        return self.tensorboard / f"events.out.tfevents.{session:010d}.rlrun"
+
+    def event_files(self) -> list[int]:
+        """Return the sessions that have an event file."""
+        matches = (
+            EVENTS_PATTERN.fullmatch(path.name) for path in self.tensorboard.glob("events.*")
+        )
+        return [int(match[1]) for match in matches if match]

@@ -5,12 +5,13 @@ Each session appends an `open` when it holds the lock, a `start` when it is read
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args
 
 from rlrun.errors import DamagedError
 from rlrun.runs import jsonl
+from rlrun.runs.jsonl import Record
 from rlrun.runs.layout import RunDir
 
 Outcome = Literal["finished", "steps_done", "stopped", "time_limit", "stopped_now", "failed"]
@@ -71,6 +72,17 @@ class SessionEnd:
     message: str = ""  # one sentence, when something went wrong
 
 
+Event = SessionOpening | SessionStart | SessionWarning | SessionEnd
+_KINDS: Mapping[object, type[Event]] = {
+    "open": SessionOpening,
+    "start": SessionStart,
+    "warning": SessionWarning,
+    "end": SessionEnd,
+}
+UNKNOWN = "unknown"
+"""Where and when a session was opened whose record of that is lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """One session as the ledger tells it."""
@@ -101,49 +113,97 @@ def append_end(run: RunDir, end: SessionEnd) -> None:
     jsonl.append(run.sessions, {"event": "end", **asdict(end)})
 
 
-def read(run: RunDir) -> list[Session]:
-    """Return all sessions, oldest first; DamagedError for a record that is none of ours."""
+def read(run: RunDir, *, is_lenient: bool = False) -> list[Session]:
+    """Return all sessions, oldest first, as far as their records are there.
+
+    Raises DamagedError for a record that does not read or is none of ours, unless `is_lenient`:
+    the next session mends the file.
+    """
     openings: dict[int, SessionOpening] = {}
     starts: dict[int, SessionStart] = {}
     ends: dict[int, SessionEnd] = {}
     warnings: dict[int, list[SessionWarning]] = defaultdict(list)
-    for record in jsonl.read(run.sessions):
-        try:
-            _sort_in(dict(record), openings, starts, ends, warnings)
-        except (KeyError, TypeError) as error:
-            raise DamagedError(
-                f"{run.sessions} has a record that this rlrun does not know ({error}); update "
-                "rlrun, or restore the file from a copy"
-            ) from error
+    for event in _events(run, is_lenient):
+        match event:
+            case SessionOpening():
+                openings[event.session] = event
+            case SessionStart():
+                starts[event.session] = event
+            case SessionWarning():
+                warnings[event.session].append(event)
+            case SessionEnd():
+                ends[event.session] = event
+    numbers = sorted({*openings, *starts, *ends, *warnings})
     return [
-        Session(opening, starts.get(number), ends.get(number), tuple(warnings[number]))
-        for number, opening in sorted(openings.items())
+        Session(
+            openings.get(number, SessionOpening(number, UNKNOWN, UNKNOWN, 0)),
+            starts.get(number),
+            ends.get(number),
+            tuple(warnings[number]),
+        )
+        for number in numbers
     ]
 
 
-def _sort_in(
-    record: dict[str, Any],
-    openings: dict[int, SessionOpening],
-    starts: dict[int, SessionStart],
-    ends: dict[int, SessionEnd],
-    warnings: dict[int, list[SessionWarning]],
-) -> None:
-    event, number = record.pop("event"), record["session"]
-    fields: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
-    }
-    if event == "open":
-        openings[number] = SessionOpening(**fields)
-    elif event == "start":
-        starts[number] = SessionStart(**fields)
-    elif event == "warning":
-        warnings[number].append(SessionWarning(**fields))
-    elif event == "end":
-        ends[number] = SessionEnd(**fields)
+def _events(run: RunDir, is_lenient: bool) -> Iterator[Event]:
+    if is_lenient:
+        records = [record for _, record in jsonl.read_raw(run.sessions, checked=False)]
     else:
-        raise KeyError(event)
+        records = list(jsonl.read(run.sessions))
+    for record in records:
+        event = None if record is None else event_of(record)
+        if event is not None:
+            yield event
+        elif not is_lenient and record is not None and jsonl.KEPT_IN not in record:
+            raise not_known(run, record)
+
+
+def event_of(record: Record) -> Event | None:
+    """Return what a record tells of a session, None if it is no such record."""
+    kind = _KINDS.get(record.get("event"))
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in record.items()
+        if key != "event"
+    }
+    try:
+        event = kind(**values) if kind else None
+    except TypeError:  # a key too many, or one too few
+        return None
+    if event is None or type(event.session) is not int:
+        return None
+    is_odd = isinstance(event, SessionEnd) and event.outcome not in get_args(Outcome)
+    return None if is_odd else event
+
+
+def is_newer(record: Record) -> bool:
+    """Return whether a later rlrun wrote a record: it has all that one of ours has, and more.
+
+    A damaged one has as many keys as it had.
+    """
+    kind = _KINDS.get(record.get("event"))
+    return kind is not None and set(record) > {"event", *(one.name for one in fields(kind))}
+
+
+def not_known(run: RunDir, record: Record) -> DamagedError:
+    """Return the error for a record that is none of ours."""
+    return DamagedError(
+        f"{run.sessions} has a record that this rlrun does not know ({record.get('event')!r}, "
+        f"with {', '.join(sorted(record))}); update rlrun, or restore the file from a copy"
+    )
+
+
+def lost_up_to(run: RunDir) -> int:
+    """Return the last session of which the ledger may have lost a record, 0 if it lost none."""
+    stands = (record for record in jsonl.read(run.sessions) if jsonl.KEPT_IN in record)
+    return max((record["session"] for record in stands), default=0)
 
 
 def next_session(run: RunDir) -> int:
-    """Return the number of the next session, from 1."""
-    return 1 + max((session.opening.session for session in read(run)), default=0)
+    """Return the number of the next session, from 1; where the ledger lost some, no used one.
+
+    A session has its event file before it journals or saves anything.
+    """
+    records = [record for _, record in jsonl.read_raw(run.sessions, checked=False)]
+    told = (record.get("session") for record in records if record is not None)
+    return 1 + max([*(n for n in told if type(n) is int), *run.event_files()], default=0)

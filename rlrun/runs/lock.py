@@ -27,7 +27,8 @@ TIDYING = 0
 _PATIENCE_SECONDS = 0.2
 _UNKNOWN = "unknown"
 _UPTIME = Path("/proc/uptime")
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+"""How a file system says that it has no locks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,12 @@ def this_process(session: int) -> Owner:
 def _boot_id() -> str:
     path = Path("/proc/sys/kernel/random/boot_id")
     return path.read_text().strip() if path.exists() else _UNKNOWN
+
+
+def machine() -> str:
+    """Return what tells this machine, since it was started, from all others."""
+    owner = this_process(TIDYING)
+    return owner.host if owner.boot_id == _UNKNOWN else owner.boot_id
 
 
 def is_here(owner: Owner) -> bool:
@@ -85,11 +92,18 @@ def _beat_at(run: RunDir) -> float:
 
 
 def read_owner(run: RunDir) -> Owner | None:
-    """Return who the lock file names, dead or alive; None if there is no whole lock file."""
+    """Return who the lock file names, dead or alive; None if there is no whole lock file.
+
+    Raises StorageError if the system does not let us read it.
+    """
     try:
         return Owner(**json.loads(run.lock.read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
+    except OSError as error:
+        raise StorageError(
+            f"cannot read {run.lock}: {error.strerror}; check the disk and the limits (ulimit -n)"
+        ) from error
 
 
 def find_holder(run: RunDir, now: Callable[[], float] = time.time) -> Owner | None:
@@ -143,14 +157,16 @@ def _can_lock(run: RunDir, descriptor: int) -> bool:
 
 
 def _try_lock(run: RunDir, descriptor: int, kind: int) -> bool:
-    """Return whether the kernel gave its lock; StorageError if the file system has no locks."""
+    """Return whether the kernel gave its lock; StorageError if it cannot, as without locks."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
+        if error.errno not in NO_LOCKS:
+            raise StorageError(
+                f"cannot lock {run.lock}: {error.strerror}; check the disk"
+            ) from error
         raise StorageError(
             f"the file system of {run.path} has no file locks ({error.strerror}), so two sessions "
             "could write the run at once; keep runs on one that has them (a local disk, NFSv4), "
@@ -254,7 +270,11 @@ class Lock:
         self._released.set()
         if self._heart is not None:
             self._heart.join()
-        self._give_back(is_ours=not self.is_lost)
+        try:
+            is_ours = not self.is_lost
+        except StorageError:  # then the file stays, and whoever comes next takes it over
+            is_ours = False
+        self._give_back(is_ours=is_ours)
 
     def _give_back(self, *, is_ours: bool) -> None:
         try:

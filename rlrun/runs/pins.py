@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rlrun.errors import RunNotFoundError, StorageError
-from rlrun.runs import files
+from rlrun.runs import files, lock
 from rlrun.runs.layout import STEP_PATTERN, RunDir
 from rlrun.runs.manifest import FILE_NAME
 
@@ -57,7 +57,8 @@ def remove_pin(run: RunDir, step: int) -> bool:
 def hold(step_dir: Path, *, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
     """Keep a checkpoint from being removed while the block reads it.
 
-    Raises RunNotFoundError if it is not there, or is being removed.
+    Raises RunNotFoundError if it is not there, or is being removed, StorageError if the file system
+    has no locks.
     """
     descriptor = _hold(step_dir, sleep)
     try:
@@ -83,11 +84,26 @@ def _try_hold(path: Path) -> int | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
-    if _is_at(path, descriptor):
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        is_held = _is_at(path, descriptor)
+    except OSError as error:
+        os.close(descriptor)
+        raise _cannot_hold(path, error) from error
+    if is_held:
         return descriptor
     os.close(descriptor)
     return None
+
+
+def _cannot_hold(path: Path, error: OSError) -> StorageError:
+    if error.errno not in lock.NO_LOCKS:
+        return StorageError(f"cannot lock {path}: {error.strerror}; check the disk")
+    return StorageError(
+        f"the file system of {path} has no file locks ({error.strerror}), so a session could "
+        "remove the checkpoint while it is read; move the run to one that has them (a local disk, "
+        "NFSv4)"
+    )
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

@@ -1,6 +1,6 @@
 """What is wrong with the records of a run: its journal, its logs, its ledger, read from end to end.
 
-Damage is what no session mends by itself; a note is what the next one does.
+Damage is what is lost, or what no session mends by itself; a note is what the next one does.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from rlrun.errors import DamagedError
-from rlrun.runs import jsonl, ledger
+from rlrun.runs import jsonl, ledger, mending
 from rlrun.runs.jsonl import Line, Record
 from rlrun.runs.layout import RunDir
 from rlrun.runs.records import BatchRecord, GroupRecord
@@ -17,6 +17,8 @@ from rlrun.runs.rollout_journal import sealed_segments
 
 RESTORE = "restore the file from a copy of the run"
 MENDED = "the next session mends it"
+LOSSY = f"{RESTORE}, or let the next session go on without the records that are lost"
+NOT_READ_BACK = "nothing reads it back into training"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,11 @@ class Reader:
         name = path.relative_to(self.run.path).as_posix()
         self.findings.append(Finding("damage", name, what, remedy))
 
+    def note(self, path: Path, what: str, remedy: str = MENDED) -> None:
+        """Take note of what is no damage."""
+        name = path.relative_to(self.run.path).as_posix()
+        self.findings.append(Finding("note", name, what, remedy))
+
     def lines(self, path: Path, *, checked: bool, may_be_torn: bool = True) -> Iterator[Line]:
         """Yield the whole records of a file; what else there is becomes a finding."""
         end = 0
@@ -52,13 +59,12 @@ class Reader:
                 yield line
         except DamagedError as error:
             what, _, remedy = str(error).partition("; ")
-            self.damage(path, what.replace(f" of {path}", ""), remedy)
+            self.damage(path, what.replace(f" of {path}", ""), remedy if checked else LOSSY)
             return
         size = path.stat().st_size if path.exists() else 0
         if end < size and may_be_torn:
             what = f"its last record is torn: {size - end} bytes behind the last whole one"
-            name = path.relative_to(self.run.path).as_posix()
-            self.findings.append(Finding("note", name, what, MENDED))
+            self.note(path, what)
         elif end < size:
             self.damage(path, f"its last record is torn at byte {end}, and it was sealed whole")
 
@@ -120,7 +126,7 @@ def check_journal(reader: Reader, *, after: int, newest: int) -> None:
     The journal begins behind the step `after`, and every step up to `newest` has its batch.
     """
     journal = _Journal(reader)
-    for first, last, path in sealed_segments(reader.run):
+    for first, last, path in _segments(reader.run):
         num_before = len(reader.findings)
         held = journal.take(path, may_be_torn=False)
         if held != (first, last) and len(reader.findings) == num_before:
@@ -129,26 +135,40 @@ def check_journal(reader: Reader, *, after: int, newest: int) -> None:
     journal.check_whole(after, newest)
 
 
+def _segments(run: RunDir) -> list[tuple[int, int, Path]]:
+    """Return the sealed segments; of two that a rewind cuts one from the other, the shorter."""
+    found = sealed_segments(run)
+    if not run.rewind.exists():
+        return found
+    shortest = {first: (first, last, path) for first, last, path in reversed(found)}
+    return sorted(shortest.values())
+
+
 def check_log(reader: Reader, path: Path, *, newest: int) -> None:
     """Check that a log has each step once, in order, and reaches the newest checkpoint."""
-    expected = 1
+    expected, lost = 1, []
     for number, line in enumerate(reader.lines(path, checked=False), start=1):
         step = line.record.get("step")
         if step != expected:
-            reader.damage(path, f"line {number} has step {step}, and {expected} is due")
-            return
+            reader.damage(path, f"line {number} has step {step}, and {expected} is due", LOSSY)
+            break
+        if jsonl.KEPT_IN in line.record:
+            lost.append(expected)
         expected += 1
-    if expected <= newest:
-        reader.damage(path, f"it ends at step {expected - 1}, before the checkpoint of {newest}")
+    else:
+        if expected <= newest:
+            end = f"it ends at step {expected - 1}, before the checkpoint of {newest}"
+            reader.damage(path, end, LOSSY)
+    if lost:
+        reader.note(path, f"the record of {mending.listed('step', lost)} is lost", NOT_READ_BACK)
 
 
 def check_ledger(reader: Reader) -> None:
     """Check that the sessions' records read."""
     path = reader.run.sessions
     num_before = len(reader.findings)
-    for _ in reader.lines(path, checked=False):
-        pass
-    if len(reader.findings) == num_before:
+    check_plain(reader, path)
+    if all(one.severity == "note" for one in reader.findings[num_before:]):
         try:
             ledger.read(reader.run)
         except DamagedError as error:
@@ -158,5 +178,7 @@ def check_ledger(reader: Reader) -> None:
 
 def check_plain(reader: Reader, path: Path) -> None:
     """Check that the records of a file read."""
-    for _ in reader.lines(path, checked=False):
-        pass
+    lines = reader.lines(path, checked=False)
+    lost = [line.record["line"] for line in lines if jsonl.KEPT_IN in line.record]
+    if lost:
+        reader.note(path, f"the record of {mending.listed('line', lost)} is lost", NOT_READ_BACK)

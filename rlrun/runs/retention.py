@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from rlrun.errors import DamagedError, RunNotFoundError, StorageError
-from rlrun.runs import checkpoints, files, jsonl, pins
+from rlrun.runs import checkpoints, files, jsonl, pins, rewind
 from rlrun.runs.checkpoints import Step
 from rlrun.runs.layout import RunDir
 
@@ -163,7 +163,12 @@ class Pruner:
 
     def _look(self, rules: Rules) -> dict[int, Step]:
         """Return all steps, ascending; those that let another go are checked byte for byte."""
-        numbers = checkpoints.list_steps(self.run)
+        intent = rewind.pending(self.run)  # what is behind its step is on its way out already
+        numbers = [
+            number
+            for number in checkpoints.list_steps(self.run)
+            if intent is None or number <= intent.step
+        ]
         found = {number: self._inspect(number, with_hashes=False) for number in numbers}
         valid = [number for number in numbers if found[number].is_valid]
         if not plan(valid, rules=rules):

@@ -47,7 +47,7 @@ def recover(run: RunDir, step: int, *, up_to: int | None = None) -> Recovered:
     """
     batches: dict[int, Record] = {}
     groups: dict[str, Record] = {}
-    for path in _needed_files(run, step, up_to):
+    for path in needed_files(run, step, up_to):
         for line in jsonl.read_lines(path, checked=True, until_damage=up_to is not None):
             record = line.record
             if up_to is not None and record["first_step"] > up_to:
@@ -69,16 +69,25 @@ def recover(run: RunDir, step: int, *, up_to: int | None = None) -> Recovered:
 
 def require_window(run: RunDir, found: Manifest, recovered: Recovered) -> None:
     """Raise DamagedError if a checkpoint lies in a window whose batch is not in the journal."""
-    step = found["step"]
-    window = found.get("window", {"first_step": step, "last_step": step})
-    if window["last_step"] > step and window["first_step"] not in recovered.batches:
+    window = lost_window(found, recovered)
+    if window is not None:
         raise DamagedError(
-            f"the journal of run '{run.name}' lacks the batch of steps {window['first_step']} to "
-            f"{window['last_step']}, which step {step} lies in; restore logs/ from a copy"
+            f"the journal of run '{run.name}' lacks the batch of steps {window[0]} to "
+            f"{window[1]}, which step {found['step']} lies in; restore logs/ from a copy"
         )
 
 
-def _needed_files(run: RunDir, step: int, up_to: int | None) -> list[Path]:
+def lost_window(found: Manifest, recovered: Recovered) -> tuple[int, int] | None:
+    """Return the first and last step of the window that a checkpoint cuts, if it is not there."""
+    step = found["step"]
+    window = found.get("window", {"first_step": step, "last_step": step})
+    if window["last_step"] > step and window["first_step"] not in recovered.batches:
+        return window["first_step"], window["last_step"]
+    return None
+
+
+def needed_files(run: RunDir, step: int, up_to: int | None = None) -> list[Path]:
+    """Return the segments that may tell of what is beyond `step`, the active one last."""
     sealed = [
         path
         for first, last, path in sealed_segments(run)

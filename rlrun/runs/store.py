@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import uuid
 from collections.abc import Callable
@@ -14,10 +13,8 @@ from pathlib import Path
 
 from rlrun import __version__
 from rlrun.errors import DamagedError, RunExistsError, RunNotFoundError
-from rlrun.runs import canonical, checkpoints, files, jsonl, lock, rollout_journal
+from rlrun.runs import canonical, checkpoints, files, jsonl, leftovers, lock, rollout_journal
 from rlrun.runs.layout import RunDir, check_name, runs_folder
-
-_UNFINISHED = re.compile(r"\..*\.([1-9][0-9]*)\.tmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,7 @@ def create_run(root: Path, new: NewRun, *, name: str | None, now: datetime) -> R
         num_threads=new.num_threads or _usable_cpus(),
         parent=new.parent,
     )
-    remove_dead_leftovers(folder)
+    leftovers.remove_dead(folder)
     candidates = [run] if name else (_numbered(run, number) for number in count(1))
     for candidate in candidates:
         if not candidate.path.exists() and _write_run(candidate, identity, new):
@@ -90,31 +87,9 @@ def _usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
 
 
-def dead_leftovers(folder: Path) -> list[Path]:
-    """Return what processes of this machine that died were still creating in a folder."""
-    matches = ((_UNFINISHED.fullmatch(path.name), path) for path in sorted(folder.glob(".*.tmp")))
-    return [path for match, path in matches if match and not _is_alive(int(match[1]))]
-
-
-def remove_dead_leftovers(folder: Path) -> None:
-    """Remove what processes of this machine that died were still creating in a folder."""
-    for path in dead_leftovers(folder):
-        files.remove_tree(path)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def _write_run(run: RunDir, identity: Identity, new: NewRun) -> bool:
     """Write a run whole; return False if another process took its name meanwhile."""
-    unfinished = RunDir(run.path.with_name(f".{run.name}.{os.getpid()}.tmp"))
+    unfinished = RunDir(leftovers.unfinished(run.path))
     if unfinished.path.exists():  # of a dead process that had our number
         files.remove_tree(unfinished.path)
     for path in (unfinished.path, unfinished.training_state, unfinished.logs, unfinished.segments,
@@ -149,7 +124,7 @@ def read_identity(run: RunDir) -> Identity:
         data = dict(json.loads(run.identity.read_bytes()))
         parent = data.pop("parent")
         return Identity(**data, parent=parent and Parent(**parent))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
         raise DamagedError(
             f"{run.identity} cannot be read ({error}); restore it from a copy of the run"
         ) from error

@@ -6,12 +6,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from rlrun.config.load import load_config
-from rlrun.errors import ConfigError, DamagedError, RunNotFoundError
-from rlrun.runs import checkpoints, lock, manifest, pins, record_checks, store
-from rlrun.runs.checkpoints import Step
+from rlrun.errors import ConfigError, DamagedError, RunNotFoundError, StorageError
+from rlrun.runs import checkpoints, lock, manifest, pins, record_checks, rewind, store
+from rlrun.runs.checkpoints import Step, Verdict
 from rlrun.runs.layout import RunDir
 from rlrun.runs.manifest import NotAStepError
 from rlrun.runs.record_checks import MENDED, Finding, Reader
@@ -26,7 +25,7 @@ class StepCheck:
     """What a checkpoint is worth after every byte was read."""
 
     step: int
-    verdict: Literal["valid", "invalid", "foreign"]
+    verdict: Verdict
     num_files: int
     num_bytes: int
     problem: str | None
@@ -103,6 +102,11 @@ def _check_steps(run: RunDir, identity: Identity | None) -> Iterator[StepCheck]:
                 step = _read(run, number, run_id)
         except RunNotFoundError:
             continue  # the session that works on the run has removed it meanwhile
+        if step.is_unreadable:
+            raise StorageError(
+                f"step {number} of run '{run.name}' cannot be judged: {step.problem}; check the "
+                "permissions and the limits (ulimit -n), then verify again"
+            )
         if path.is_dir():
             yield _check_of(step)
 
@@ -123,10 +127,9 @@ def _read(run: RunDir, number: int, run_id: str) -> Step:
 
 
 def _check_of(step: Step) -> StepCheck:
-    verdict: Literal["valid", "invalid"] = "valid" if step.is_valid else "invalid"
     return StepCheck(
         step.step,
-        "foreign" if step.is_foreign else verdict,
+        step.verdict,
         sum(path.is_symlink() or not path.is_dir() for path in step.path.rglob("*")),
         checkpoints.num_bytes(step.path),
         step.problem,
@@ -161,8 +164,22 @@ def _check_records(run: RunDir, after: int, newest: int) -> Reader:
         try:
             check()
         except OSError as error:
+            if error.errno in checkpoints.PASSING:
+                raise
             reader.damage(path, f"{error.filename}: {error.strerror}", "check the disk")
     return reader
+
+
+def _rewind(run: RunDir) -> Iterator[Finding]:
+    try:
+        intent = rewind.pending(run)
+    except DamagedError as error:
+        what, _, remedy = str(error).partition("; ")
+        yield Finding("damage", run.rewind.name, what, remedy)
+        return
+    if intent is not None:
+        what = f"going back to step {intent.step} was broken off"
+        yield Finding("note", run.rewind.name, what, MENDED)
 
 
 def _unfinished(run: RunDir, newest: int) -> Iterator[Finding]:
@@ -180,8 +197,7 @@ def _unfinished(run: RunDir, newest: int) -> Iterator[Finding]:
     for path in sorted(run.quarantine.glob("*")):
         if path != run.quarantine_reasons:
             yield note(path, "it did not verify and was set aside", "remove it when you like")
-    if run.rewind.exists():
-        yield note(run.rewind, "going back to an older step was broken off", MENDED)
+    yield from _rewind(run)
     if run.lock.exists() and lock.find_holder(run) is None:
         yield note(run.lock, "its owner is gone", "the next session takes it over")
     for step in sorted(pins.list_pinned(run) - set(checkpoints.list_steps(run))):

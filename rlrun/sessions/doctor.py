@@ -20,7 +20,7 @@ from rlrun import __version__
 from rlrun.config.load import LoadedConfig, load_config
 from rlrun.errors import ConfigError, DamagedError, MissingExtraError, RlrunError, StorageError
 from rlrun.extras import install_command
-from rlrun.runs import checkpoints, files, lock, store
+from rlrun.runs import checkpoints, files, leftovers, lock, store
 from rlrun.runs.layout import runs_folder
 from rlrun.sessions import footprint, launch, preflight
 
@@ -253,7 +253,7 @@ def _runs(root: Path) -> Iterator[Check]:
     if foreign:
         said = f"{', '.join(foreign)}: another tool's; listed, never touched"
         yield Check("note", "foreign runs", said)
-    left = store.dead_leftovers(runs_folder(root))
+    left = leftovers.dead(runs_folder(root))
     if left:
         said = f"{', '.join(path.name for path in left)}; the next 'rlrun train' removes them"
         yield Check("note", "leftovers", said)

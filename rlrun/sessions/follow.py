@@ -175,7 +175,7 @@ class Follower:
         if size == self._ledger_bytes:
             return self._session
         self._ledger_bytes = size
-        sessions = reversed(ledger.read(self._run))
+        sessions = reversed(ledger.read(self._run, is_lenient=True))  # until the session mends it
         return next((one for one in sessions if self._is_wanted(one.opening)), None)
 
     def _new_steps(self, start: SessionStart) -> list[Event]:

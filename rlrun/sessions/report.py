@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from rlrun.runs import checkpoints, jsonl, pins, store
+from rlrun.runs.checkpoints import Verdict
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import Session
 from rlrun.sessions import state
@@ -12,8 +12,6 @@ from rlrun.sessions.state import RunSummary
 from rlrun.sessions.tail import Tail
 
 NUM_REWARDS = 30
-
-Verdict = Literal["valid", "invalid", "foreign"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +71,5 @@ def _checkpoints(run: RunDir, run_id: str) -> Iterator[CheckpointReport]:
         size = checkpoints.num_bytes(step.path)
         if step.path.is_dir():  # else the session that works on the run has removed it
             yield CheckpointReport(
-                number, _verdict(step), size, step.problem, is_pinned=number in pinned
+                number, step.verdict, size, step.problem, is_pinned=number in pinned
             )
-
-
-def _verdict(step: checkpoints.Step) -> Verdict:
-    if step.is_foreign:
-        return "foreign"
-    return "valid" if step.is_valid else "invalid"

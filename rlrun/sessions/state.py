@@ -13,6 +13,7 @@ from rlrun.errors import (
     UsageError,
 )
 from rlrun.runs import checkpoints, jsonl, ledger, lock, store
+from rlrun.runs.checkpoints import Step, Verdict
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import Session, SessionStart
 from rlrun.runs.lock import Owner
@@ -46,12 +47,14 @@ class RunSummary:
     step: int  # the last one taken; 0: none yet
     max_steps: int | None  # None: no session has said
     reward: float | None  # mean of the last step
-    checkpoint_step: int | None  # the newest folder, valid or not
+    checkpoint_step: int | None  # the newest that is valid, its hashes not looked at
     last_active: float  # seconds since the epoch
     num_sessions: int
     host: str | None = None  # of the session, or of the command that tidies, that holds the run
     pid: int | None = None
     problem: str | None = None  # why it is damaged
+    passed_step: int | None = None  # the newest of all, if it is not valid
+    passed_verdict: Verdict | None = None  # what it is
 
 
 def status(*, holder: Owner | None, lock_owner: Owner | None, last: Session | None) -> Status:
@@ -116,6 +119,7 @@ def summarise(run: RunDir) -> RunSummary:
     word, holder, sessions, problem = _judge(run)
     last_record = jsonl.read_last(run.train_log) or {}
     steps = checkpoints.list_steps(run)
+    valid, passed = _saved(run, steps)
     start = last_start(sessions)
     return RunSummary(
         name=run.name,
@@ -123,13 +127,36 @@ def summarise(run: RunDir) -> RunSummary:
         step=last_record.get("step", steps[-1] if steps else 0),
         max_steps=start.max_steps if start else None,
         reward=last_record.get("reward_mean"),
-        checkpoint_step=steps[-1] if steps else None,
+        checkpoint_step=valid.step if valid else None,
         last_active=store.last_active(run),
         num_sessions=len(sessions),
         host=holder.host if holder else None,
         pid=holder.pid if holder else None,
         problem=problem,
+        passed_step=passed.step if passed else None,
+        passed_verdict=passed.verdict if passed else None,
     )
+
+
+def _saved(run: RunDir, steps: Sequence[int]) -> tuple[Step | None, Step | None]:
+    """Return the newest valid step, and the newest of all if it is another one."""
+    run_id = _run_id(run)
+    passed: Step | None = None
+    for number in reversed(steps):
+        step = checkpoints.inspect(run, number, run_id=run_id, with_hashes=False)
+        if step.is_valid:
+            return step, passed
+        if passed is None and step.path.is_dir():  # else a session has just removed it
+            passed = step
+    return None, passed
+
+
+def _run_id(run: RunDir) -> str:
+    """Return the run's id, empty where it has none that reads: no step of ours belongs to it."""
+    try:
+        return store.read_identity(run).id if run.identity.is_file() else ""
+    except DamagedError:
+        return ""
 
 
 def _judge(run: RunDir) -> tuple[Word, Owner | None, list[Session], str | None]:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from time import monotonic
 
-from rlrun.errors import EXIT_STOPPED_NOW, RlrunError
+from rlrun.errors import EXIT_STOPPED_NOW, RlrunError, StorageError
 from rlrun.runs.layout import RunDir
 from rlrun.runs.request import SessionRequest
 from rlrun.trainer.stopping import StopNow, Stopper
@@ -34,6 +34,15 @@ def main() -> None:
     except RlrunError as error:  # of no session yet, or of one that cannot even be recorded
         _log.error("%s", error)
         code = error.exit_code
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _log.error(
+            "cannot read %s: %s; check the disk and the limits (ulimit -n)",
+            error.filename,
+            error.strerror,
+        )
+        code = StorageError.exit_code
     except StopNow:  # before there was a session to stop
         code = EXIT_STOPPED_NOW
     logging.shutdown()

@@ -21,7 +21,7 @@ class EventFile:
     """The event file of one session."""
 
     def __init__(self, run: RunDir, session: int, *, first_step: int, wall_time: float) -> None:
-        path = run.tensorboard / f"events.out.tfevents.{session:010d}.rlrun"
+        path = run.event_file(session)
         files.ensure_dir(run.tensorboard)
         if path.exists():  # of a session that died before it had a number of its own
             files.unlink(path)

@@ -9,7 +9,7 @@ from rlrun.config.changes import describe, extension
 from rlrun.config.load import config_from_dict, dump_config, load_config
 from rlrun.config.schema import RunConfig
 from rlrun.errors import InexactError, NothingToDoError
-from rlrun.runs import ledger, store
+from rlrun.runs import ledger, mending, rewind, step_logs, store
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import SessionStart
 from rlrun.runs.lock import Lock
@@ -17,7 +17,7 @@ from rlrun.runs.request import SessionRequest
 from rlrun.runs.retention import Pruner
 from rlrun.runs.rollout_journal import RolloutJournal
 from rlrun.runs.store import Identity
-from rlrun.trainer import checkpoint, fingerprint, recovery, rewind
+from rlrun.trainer import checkpoint, fingerprint, recovery
 from rlrun.trainer.batches import BatchSource
 from rlrun.trainer.fingerprint import Verdict
 from rlrun.trainer.recovery import StartingPoint
@@ -38,15 +38,19 @@ class Orders:
     inexact: tuple[str, ...]  # as sentences
 
 
-def prepare(run: RunDir, request: SessionRequest, stopper: Stopper, held: Lock) -> Session:
-    """Return a session that is ready to train.
+def prepare(
+    run: RunDir, request: SessionRequest, stopper: Stopper, held: Lock, said: Sequence[str] = ()
+) -> Session:
+    """Return a session that is ready to train; `said` is what was found on the way here.
 
     Until it is, the run is only tidied: what fails here leaves it as it was.
     """
     number = held.owner.session
     identity = store.read_identity(run)
     orders = _take_orders(run, request)
-    said = _finish_rewind(run, number)
+    said = [*said, *mending.mend_notes(run, session=number)]
+    if finished := rewind.finish_pending(run, session=number):
+        said.append(finished)
     start = _find_start(run, identity, request)
     if not request.is_rewind:
         recovery.tidy(run, start, session=number)
@@ -62,11 +66,11 @@ def prepare(run: RunDir, request: SessionRequest, stopper: Stopper, held: Lock) 
     if start.checkpoint is not None:
         checkpoint.load(bench.learner, start.checkpoint)
     progress = Progress.of(start.manifest)
-    progress.seconds += recovery.logged_seconds(run, start.step, start.frontier)
+    progress.seconds += step_logs.seconds_between(run, start.step, start.frontier)
     held.require()
     if request.is_rewind:
-        said = (*said, _go_back(run, start, number))
-    recovery.cut_logs(run, run.abandoned(number), start.step)
+        said += _go_back(run, start, number)
+    said += step_logs.cut(run, run.abandoned(number), start.step, session=number)
     if request.config is not None:
         store.update_config(run, dump_config(orders.config))
     journal = RolloutJournal(run, held.require)
@@ -93,27 +97,19 @@ def _take_orders(run: RunDir, request: SessionRequest) -> Orders:
     return Orders(wanted, tuple(change.key for change in changes), sentences)
 
 
-def _finish_rewind(run: RunDir, number: int) -> tuple[str, ...]:
-    """Finish a rewind that was interrupted; return what there is to say of it."""
-    unfinished = rewind.pending(run)
-    if unfinished is None:
-        return ()
-    rewind.finish(run, unfinished, session=number)
-    return (f"finished an interrupted rewind to step {unfinished.step}",)
-
-
 def _find_start(run: RunDir, identity: Identity, request: SessionRequest) -> StartingPoint:
     if request.is_rewind and request.from_step is not None:
         return recovery.find_older_starting_point(run, run_id=identity.id, step=request.from_step)
     return recovery.find_starting_point(run, run_id=identity.id, from_step=request.from_step)
 
 
-def _go_back(run: RunDir, start: StartingPoint, number: int) -> str:
+def _go_back(run: RunDir, start: StartingPoint, number: int) -> list[str]:
     """Abandon what is behind the starting point; return what there is to say of it."""
     intent = rewind.begin(run, start.step)
-    rewind.finish(run, intent, session=number)
+    lost = rewind.finish(run, intent, session=number)
     recovery.tidy(run, start, session=number)
-    return f"went back to step {intent.step}; what was behind it is in abandoned/{intent.folder}"
+    where = f"what was behind it is in abandoned/{intent.folder}"
+    return [f"went back to step {intent.step}; {where}", *lost]
 
 
 def _check_replayable(run: RunDir, orders: Orders, start: StartingPoint) -> None:
@@ -160,13 +156,15 @@ def _judge(
         if session.start is not None and session.start.session > since
     ]
     before = [] if start.manifest is None else [start.manifest["fingerprint"]]
-    inherited: Sequence[str] = ()
+    inherited: list[str] = []
     if start.recovered.batches or start.recovered.groups:
         inherited = [
             f"session {past.session} journaled steps after {start.step} at best effort"
             for past in later
             if past.promise == "best effort"
         ]
+        if ledger.lost_up_to(run) > since:
+            inherited.append(f"the ledger lost a record of who journaled after step {start.step}")
     return fingerprint.compare(
         [*before, *(past.fingerprint for past in later)],
         bench.fingerprint,
@@ -182,7 +180,7 @@ def _start_record(
     start: StartingPoint,
     bench: Workbench,
     verdict: Verdict,
-    said: tuple[str, ...],
+    said: Sequence[str],
 ) -> SessionStart:
     return SessionStart(
         session=plan.session,

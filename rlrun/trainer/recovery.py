@@ -1,14 +1,14 @@
-"""From a run as some session left it, to one checkpoint and logs that end there."""
+"""From a run as some session left it, to the one checkpoint that a session goes on from."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-from rlrun.errors import StorageError, UsageError
-from rlrun.runs import checkpoints, files, jsonl, pins, quarantine, rollout_journal
+from rlrun.errors import DamagedError, StorageError, UsageError
+from rlrun.runs import checkpoints, jsonl, pins, quarantine, rollout_journal, salvage
 from rlrun.runs.checkpoints import Step
 from rlrun.runs.layout import RunDir
 from rlrun.runs.manifest import Manifest
 from rlrun.runs.rollout_journal import Recovered
+from rlrun.runs.salvage import Salvage
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class StartingPoint:
     frontier: int  # the last step that was taken before, as far as the disk tells
     passed: tuple[Step, ...] = ()  # newer ones of ours that do not verify
     lost: tuple[int, int] | None = None  # steps that the log has and the journal lacks
+    problem: str | None = None  # of the journal; `recovered` is what can be used
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -27,9 +28,11 @@ class StartingPoint:
         count = self.frontier - self.step
         replayed = f"{count} journaled step{'' if count == 1 else 's'}"
         lost = []
+        if self.problem is not None:
+            lost.append(f"{self.problem}: what cannot be used is in quarantine/, and made anew")
         if self.lost is not None:
             first, last = self.lost
-            lost = [f"the journal lacks what steps {first} to {last} were made of: made anew"]
+            lost.append(f"the journal lacks what steps {first} to {last} were made of: made anew")
         passed = [
             f"step {step.step} does not verify ({step.problem}); it is in quarantine/, going on "
             f"from step {self.step} and replaying {replayed}"
@@ -74,8 +77,6 @@ def find_older_starting_point(run: RunDir, *, run_id: str, step: int) -> Startin
     recovered = rollout_journal.recover(run, step, up_to=step)
     if wanted is not None and wanted.manifest is not None:
         rollout_journal.require_window(run, wanted.manifest, recovered)
-    for path in (run.train_log, run.ratios):
-        _end_of(path, step)  # it must read that far
     return StartingPoint(wanted, recovered, frontier=step)
 
 
@@ -89,6 +90,7 @@ def find_starting_point(run: RunDir, *, run_id: str, from_step: int | None) -> S
         wanted = checkpoints.require(run, from_step, run_id=run_id)
         if newest is not None and newest.step > wanted.step:
             raise checkpoints.refuse_older(run, wanted.step, newest.step)
+    newest, passed, found = _before_lost_windows(run, newest, passed, run_id, from_step)
     step = newest.step if newest else 0
     unreadable = next((one for one in passed if one.is_unreadable), None)
     if unreadable is not None:
@@ -96,11 +98,36 @@ def find_starting_point(run: RunDir, *, run_id: str, from_step: int | None) -> S
             f"step {unreadable.step} of run '{run.name}' cannot be judged: {unreadable.problem}; "
             "check the disk and the permissions, then resume"
         )
-    recovered = rollout_journal.recover(run, step)
-    if newest is not None and newest.manifest is not None:
-        rollout_journal.require_window(run, newest.manifest, recovered)
-    frontier, lost = _frontier(run, step, recovered)
-    return StartingPoint(newest, recovered, frontier, tuple(passed), lost)
+    if newest is None and passed and found.problem is not None:
+        raise DamagedError(
+            f"no checkpoint of run '{run.name}' verifies, and {found.problem}, so it would begin "
+            "anew; restore logs/ from a copy, or start another run"
+        )
+    frontier, lost = _frontier(run, step, found.recovered)
+    return StartingPoint(newest, found.recovered, frontier, tuple(passed), lost, found.problem)
+
+
+def _before_lost_windows(
+    run: RunDir, newest: Step | None, passed: list[Step], run_id: str, from_step: int | None
+) -> tuple[Step | None, list[Step], Salvage]:
+    """Pass over steps that lie in a window of which the journal has lost the batch.
+
+    Raises DamagedError if there is none before them, or `from_step` asks for one of them.
+    """
+    found = salvage.look(run, newest.step if newest else 0)
+    while newest is not None and newest.manifest is not None:
+        window = rollout_journal.lost_window(newest.manifest, found.recovered)
+        if window is None:
+            break
+        older, more = checkpoints.newest_valid(
+            run, run_id=run_id, with_hashes=True, below=newest.step
+        )
+        if older is None or from_step is not None:
+            rollout_journal.require_window(run, newest.manifest, found.recovered)
+        lacks = f"the journal lacks the batch of steps {window[0]} to {window[1]}, which it lies in"
+        passed = [*passed, replace(newest, problem=lacks), *more]
+        newest, found = older, salvage.look(run, older.step if older else 0)
+    return newest, passed, found
 
 
 def _frontier(run: RunDir, step: int, recovered: Recovered) -> tuple[int, tuple[int, int] | None]:
@@ -108,8 +135,8 @@ def _frontier(run: RunDir, step: int, recovered: Recovered) -> tuple[int, tuple[
 
     A batch is committed only when its elders are used up, and before any of its steps is logged.
     """
-    last = jsonl.read_last(run.train_log)
-    logged = int(last["step"]) if last else 0
+    logged = (jsonl.read_last(run.train_log) or {}).get("step")
+    logged = logged if type(logged) is int else 0  # what does not read says nothing
     journaled = max((batch["last_step"] for batch in recovered.batches.values()), default=step)
     committed = max(recovered.batches, default=1) - 1
     lost = (journaled + 1, logged) if logged > max(step, journaled) else None
@@ -121,48 +148,6 @@ def tidy(run: RunDir, start: StartingPoint, *, session: int) -> None:
     checkpoints.remove_leftovers(run)
     for step in start.passed:
         quarantine.set_aside(run, step.path, step.problem or "", session=session)
+    if start.problem is not None:
+        salvage.mend(run, start.step, start.problem, session=session)
     checkpoints.repair_link(run, start.step or None, session=session)
-
-
-def cut_logs(run: RunDir, folder: Path, step: int) -> None:
-    """Make the logs end at `step`; their tails are kept in `folder` first."""
-    for path in (run.train_log, run.ratios):
-        _cut_after(path, folder, step)
-
-
-def _cut_after(path: Path, folder: Path, step: int) -> None:
-    """Cut a log behind the last record up to `step`; the tail is durable before that."""
-    if not path.exists():
-        return
-    keep = _end_of(path, step)
-    size = path.stat().st_size
-    if keep == size:
-        return
-    files.ensure_dir(folder)
-    with path.open("rb") as file:
-        file.seek(keep)
-        files.replace(folder / path.name, file.read())
-    files.truncate(path, keep)
-
-
-def _end_of(path: Path, step: int) -> int:
-    """Return where the records up to `step` end, in bytes; what follows need not be whole."""
-    end = 0
-    for line in jsonl.read_lines(path, checked=False) if step else ():
-        if line.record["step"] > step:
-            break
-        end = line.end
-        if line.record["step"] == step:
-            break
-    return end
-
-
-def logged_seconds(run: RunDir, step: int, frontier: int) -> float:
-    """Return what the steps after `step`, up to `frontier`, took, as far as the log tells."""
-    path = run.train_log
-    if frontier <= step or not path.exists():
-        return 0.0
-    with path.open("rb") as file:
-        file.seek(_end_of(path, step))
-        records = [jsonl.decode(line) for line in file]
-    return sum(record["clock"]["seconds"] for record in records if record is not None)

@@ -19,7 +19,7 @@ from rlrun.errors import (
     StorageError,
     WorkerError,
 )
-from rlrun.runs import ledger, lock
+from rlrun.runs import ledger, lock, mending
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import Outcome, SessionEnd, SessionOpening
 from rlrun.runs.request import SessionRequest
@@ -162,7 +162,14 @@ def run_session(
     can be read or written, and what rlrun does not expect.
     """
     stopper = stopper or Stopper(max_seconds=request.max_seconds, clock=monotonic)
-    held = lock.Lock(run, lambda: ledger.next_session(run), heartbeat_seconds=heartbeat_seconds)
+    said: list[str] = []
+
+    def take_number() -> int:
+        number, lost = mending.mend_ledger(run)
+        said.extend(lost)
+        return number
+
+    held = lock.Lock(run, take_number, heartbeat_seconds=heartbeat_seconds)
     owner = held.owner
     try:
         ledger.append_opening(run, SessionOpening(owner.session, _now(), owner.host, owner.pid))
@@ -174,7 +181,7 @@ def run_session(
         from rlrun.trainer.loop import train
         from rlrun.trainer.preparation import prepare
 
-        ending.session = prepare(run, request, stopper, held)
+        ending.session = prepare(run, request, stopper, held, said)
         ending.finish(train(ending.session))
         ending.session.close()
     return ending.exit_code

@@ -47,7 +47,19 @@ def test_a_running_run_says_where(rlrun: Run, make_run: Run) -> None:
 
 def test_a_run_of_another_tool_is_listed_as_foreign(rlrun: Run, make_foreign_run: Run) -> None:
     make_foreign_run("old")
-    assert columns(rlrun("list").out.splitlines()[1])[:2] == ["old", "foreign"]
+    row = columns(rlrun("list").out.splitlines()[1])
+    assert [row[:3], row[4:7]] == [["old", "foreign", "40"], ["-", "(40", "foreign)"]]
+
+
+def test_a_checkpoint_that_does_not_verify_is_shown_as_what_it_is(
+    rlrun: Run, make_run: Run
+) -> None:
+    maker = make_run("a")
+    for step in (5, 6):
+        maker.saves(step)
+    (maker.run.step(6) / "model" / "weights").write_bytes(b"")
+    assert columns(rlrun("list").out.splitlines()[1])[4:7] == ["5", "(6", "invalid)"]
+    assert "saved      step 5 (6 invalid)" in rlrun("status", "a").out
 
 
 def test_a_damaged_run_is_listed_and_its_damage_is_said(rlrun: Run, make_run: Run) -> None:

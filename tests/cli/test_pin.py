@@ -1,5 +1,6 @@
 """`rlrun pin`."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,3 +89,20 @@ def test_another_tool_s_step_can_be_pinned_and_copied(
 
 def test_to_copy_and_to_unpin_exclude_each_other(rlrun: Run, two: Any) -> None:
     assert rlrun("pin", "a", "1", "--copy", "--unpin").code == 2
+
+
+@pytest.mark.parametrize("line", [["pin", "a", "3"], ["verify", "a"]])
+def test_without_file_locks_it_is_a_sentence_and_code_9(
+    line: list[str], rlrun: Run, make_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = make_run("a")
+    maker.saves(3)
+
+    def refuse(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(pins.fcntl, "flock", refuse)
+    said = rlrun(*line)
+    assert said.code == 9
+    assert "has no file locks (No locks available)" in said.err
+    assert not pins.is_pinned(maker.run, 3)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.calls import recorded
 
-from rlrun.runs import checkpoints, lock, pins, retention
+from rlrun.runs import checkpoints, lock, pins, retention, rewind
 from rlrun.runs.layout import RunDir
 
 Run = Callable[..., Any]
@@ -104,13 +104,19 @@ def test_another_tool_s_run_is_refused(rlrun: Run, make_foreign_run: Run) -> Non
     assert "was not written by rlrun" in said.err
 
 
-def test_a_run_on_its_way_back_is_left_to_arrive(rlrun: Run, five: Any) -> None:
-    five.run.rewind.write_text("{}")
-    said = rlrun("prune", "a", "--keep-latest", "1")
-    assert said.code == 5
-    assert "let 'rlrun resume a --steps 1' finish that" in said.err
-    assert len(checkpoints.list_steps(five.run)) == 5
-    assert not five.run.lock.exists()
+def test_a_rewind_that_was_broken_off_is_finished_first(rlrun: Run, five: Any) -> None:
+    rewind.begin(five.run, 3)
+    dry = rlrun("prune", "a", "--keep-latest", "2", "--dry-run")
+    assert "a rewind to step 3 would be finished first" in dry.err
+    assert "would remove 1 of 3 checkpoints" in dry.out
+    assert checkpoints.list_steps(five.run) == [1, 2, 3, 4, 5]
+    said = rlrun("prune", "a", "--keep-latest", "2")
+    assert said.code == 0
+    assert "finished an interrupted rewind to step 3" in said.err
+    assert checkpoints.list_steps(five.run) == [2, 3]
+    behind = RunDir(five.run.abandoned_root / "rewind_0")
+    assert checkpoints.list_steps(behind) == [4, 5]
+    assert not five.run.rewind.exists()
 
 
 def test_leftovers_go_and_the_link_is_repaired_before_its_target_goes(

@@ -26,7 +26,7 @@ def test_a_run_at_length(rlrun: Run, make_run: Run) -> None:
     lines = [line.split() for line in said.out.splitlines()]
     assert ["status", "stopped"] in lines
     assert ["step", "7/10"] in lines
-    assert ["saved", "step", "9"] in lines
+    assert ["saved", "step", "5", "(9", "foreign)"] in lines
     assert ["1", "0-7", "stopped"] in [line[:3] for line in lines]
     assert ["step", "5", "valid"] in [line[:3] for line in lines]
     assert ["step", "9", "foreign", "0", "B", "training_info.json", "is", "missing"] in lines
@@ -78,6 +78,7 @@ def test_a_run_of_another_tool_is_shown(rlrun: Run, make_foreign_run: Run) -> No
     said = rlrun("status", "old")
     assert said.code == 0
     assert "status     foreign" in said.out
+    assert "saved      no step yet (40 foreign)" in said.out
 
 
 def test_a_damaged_ledger_is_code_6(rlrun: Run, make_run: Run) -> None:

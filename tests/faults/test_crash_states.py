@@ -19,7 +19,7 @@ from support.jobs import Job
 from support.runs import make_run
 from support.system_calls import Recording
 
-from rlrun.runs import checkpoints, jsonl, ledger, rollout_journal, store
+from rlrun.runs import checkpoints, jsonl, ledger, rollout_journal, step_logs, store
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import SessionOpening
 from rlrun.runs.rollout_journal import RolloutJournal
@@ -165,7 +165,7 @@ def judge(run: RunDir, promised: Promised, where: str) -> None:
     assert start.notes == (), (where, "a step that does not verify")
     number = ledger.next_session(run)
     recovery.tidy(run, start, session=number)
-    recovery.cut_logs(run, run.abandoned(number), start.step)
+    step_logs.cut(run, run.abandoned(number), start.step, session=number)
     RolloutJournal(run).close()
     ledger.append_opening(run, SessionOpening(number, "2026-01-31", "gpu-2", 4121))
     for path in (run.train_log, run.ratios):

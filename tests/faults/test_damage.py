@@ -18,7 +18,7 @@ from support.place import Place
 from support.runs import empty_run, make_run
 
 from rlrun.errors import DamagedError, StorageError
-from rlrun.runs import checkpoints, manifest
+from rlrun.runs import checkpoints, jsonl, manifest, verification
 from rlrun.runs.layout import RunDir
 
 SEED = 20260131
@@ -221,3 +221,91 @@ def change_part(step: Path, name: str, data: bytes) -> None:
     (step / name).write_bytes(data)
     files = manifest.read(step)["files"]
     damage.rewrite(step, files={**files, name: manifest.describe_bytes(data)})
+
+
+# ---- what sessions write in lines
+
+
+def spoil_lines(path: Path, kind: str, draw: random.Random) -> None:
+    """Spoil a file of records; not its end alone, which a killed session may leave torn."""
+    data = path.read_bytes()
+    lines = data.splitlines(keepends=True)
+    place = draw.randrange(len(data) - len(lines[-1]))
+    number = draw.randrange(len(lines) - 1)
+    if kind == "flip a bit":
+        flipped = bytes([data[place] ^ 1 << draw.randrange(8)])
+        path.write_bytes(data[:place] + flipped + data[place + 1 :])
+    elif kind == "put zeros":
+        end = min(place + 99, len(data) - 1)
+        path.write_bytes(data[:place] + bytes(end - place) + data[end:])
+    elif kind == "cut short":
+        path.write_bytes(data[:place])
+    elif kind == "lose a line":
+        path.write_bytes(b"".join(lines[:number] + lines[number + 1 :]))
+    else:
+        path.unlink()
+
+
+KINDS = [*["flip a bit"] * 3, "put zeros", "cut short", "lose a line", "lose the file"]
+LOGS = ["sessions.jsonl", "train_log.jsonl", "ratios.jsonl"]
+ALWAYS_CHANGED = {*(f"logs/{name}" for name in LOGS), "logs/rollouts.jsonl", "lock.json"}
+
+
+def contents_of(run: RunDir) -> dict[str, bytes]:
+    """Return the files that a session has no business with but to add to them."""
+    found = {path.relative_to(run.path).as_posix(): path for path in run.path.rglob("*")}
+    return {
+        name: path.read_bytes()
+        for name, path in found.items()
+        if path.is_file() and "step_latest" not in name and name not in ALWAYS_CHANGED
+    }
+
+
+@pytest.mark.parametrize("number", range(len(KINDS)))
+@pytest.mark.parametrize("name", LOGS)
+def test_a_session_goes_on_without_the_records_that_a_log_lost_and_says_which(
+    name: str, number: int, place: Place, killed: tuple[RunDir, Any], counted: Any
+) -> None:
+    run, path = place.run, place.run.logs / name
+    spoil_lines(path, KINDS[number], random.Random(f"{SEED}/{name}/{number}"))
+    before, others = path.read_bytes() if path.exists() else None, contents_of(run)
+    seen = verification.verify(run).damage
+    assert all(one.path == f"logs/{name}" for one in seen)
+    assert place.work() == 0, place.said
+    assert contents_of(run).items() >= others.items()
+    differing = oracle.differences(killed[1], oracle.digest(run.path))
+    lost = [record for record in jsonl.read(path) if jsonl.KEPT_IN in record]
+    found = verification.verify(run)
+    assert found.damage == ()
+    counted("damaged logs, each gone on from", 1)
+    assert bool(lost) == bool(seen)  # a bit in a number, say, is not seen
+    if not lost:
+        return
+    assert any(name in note for note in place.start.notes)
+    assert any(one.path == f"logs/{name}" and "is lost" in one.what for one in found.findings)
+    if before is not None:
+        assert (run.quarantine / f"{name}.0").read_bytes() == before
+    assert differing == ([name.removesuffix(".jsonl")] if name != "sessions.jsonl" else [])
+
+
+@pytest.mark.parametrize("kind", [*dict.fromkeys(KINDS)])
+@pytest.mark.parametrize("is_sealed", [False, True], ids=["active", "sealed"])
+def test_what_a_damaged_journal_lost_is_made_anew_to_the_same_end(
+    kind: str, is_sealed: bool, place: Place, killed: tuple[RunDir, Any], counted: Any
+) -> None:
+    run = place.run
+    last = 1 if is_sealed else 0
+    for step in range(last + 1, 4):  # nobody has them any more, so the journal is needed
+        shutil.rmtree(run.step(step))
+    if not is_sealed:
+        segments = [run.segment(step, step) for step in (1, 2, 3)]
+        run.journal.write_bytes(b"".join(segment.read_bytes() for segment in segments))
+        for segment in segments:
+            segment.unlink()
+    spoil_lines(run.segment(2, 2) if is_sealed else run.journal, kind, random.Random(SEED))
+    assert place.work() == 0, place.said
+    assert place.start.from_step == last
+    assert oracle.differences(killed[1], oracle.digest(run.path)) == []
+    assert verification.verify(run).damage == ()
+    assert not oracle.litter(run.path)
+    counted("damaged journals, each gone on from", 1)

@@ -15,9 +15,10 @@ from support import jobs, oracle
 from support.jobs import Job
 from support.runs import make_run
 
-from rlrun.runs import fork, store
+from rlrun.runs import fork, rewind, store, tidying, verification
 from rlrun.runs.layout import RunDir
 from rlrun.runs.request import SessionRequest
+from rlrun.runs.retention import Rules
 
 SETTINGS = {
     "plain": ["train.max_steps=4", "saving.every_steps=1", "grpo.prompts_per_step=2"],
@@ -176,3 +177,64 @@ def test_a_fork_killed_at_any_call_is_whole_or_not_there_and_its_parent_as_it_wa
 def forked_state(run: RunDir) -> dict[str, Any]:
     digest = oracle.digest(run.path)
     return {key: digest[key] for key in ("step", "state", "totals")}
+
+
+# ---- the command that tidies
+
+
+def go_back(run_dir: Path, job: Job) -> None:
+    """Rewind to step 2 in this process, dying where the job says."""
+    import os
+
+    from rlrun.runs import files
+
+    run = RunDir(run_dir)
+    with files.watched(jobs._watcher(job)):
+        rewind.finish(run, rewind.begin(run, 2), session=2)
+    os._exit(0)
+
+
+def pruned_tree(run: RunDir) -> dict[str, object]:
+    """Prune a run, keeping all; return its files and links."""
+    tidying.prune(run, store.read_identity(run).id, Rules(keep_latest=9))
+    return {
+        path.relative_to(run.path).as_posix(): (
+            str(path.readlink()) if path.is_symlink() else path.is_file() and path.read_bytes()
+        )
+        for path in run.path.rglob("*")
+    }
+
+
+def join_segments(run: RunDir) -> None:
+    """Let one segment reach over step 2, as where groups of step 3 were there when it was saved."""
+    parts = [run.segment(1, 1), run.segment(2, 2), run.segment(3, 3)]
+    run.segment(1, 3).write_bytes(b"".join(part.read_bytes() for part in parts))
+    for part in parts:
+        part.unlink()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_rewind_killed_at_any_call_is_finished_by_a_prune(
+    name: str, tmp_path: Path, micro_model: Path
+) -> None:
+    before, _ = finished(tmp_path, micro_model, name)
+    if name == "plain":
+        join_segments(before)
+    trace = tmp_path / "trace"
+
+    def copy(folder: str) -> RunDir:
+        return RunDir(shutil.copytree(before.path, tmp_path / folder, symlinks=True))
+
+    as_it_was, gone_back = pruned_tree(copy("untouched")), copy("unkilled")
+    assert jobs.in_fork(go_back, gone_back.path, Job(gone_back.path, trace=trace)) == 0
+    expected = pruned_tree(gone_back)
+    assert expected.keys() != as_it_was.keys()
+    calls = trace.read_text().splitlines()
+    assert len(calls) > 30
+    intent = calls.index("rename rewind.json")
+    for number, call in enumerate(calls):
+        run, where = copy(f"run{number}"), f"killed at call {number}, {call!r}"
+        assert jobs.in_fork(go_back, run.path, Job(run.path, kill_at_call=number)) == -9
+        assert verification.verify(run).damage == (), where
+        assert pruned_tree(run) == (expected if number > intent else as_it_was), where
+        shutil.rmtree(run.path)

@@ -27,7 +27,7 @@ def content_of(path: Path) -> object:
     if path.is_symlink():
         return str(path.readlink())
     if path.name == "reasons.jsonl":  # said again, at another time, when the move was refused
-        return {(record["folder"], record["reason"]) for record in jsonl.read(path)}
+        return {record["folder"] for record in jsonl.read(path)}
     if path.name == "removals.jsonl":  # likewise
         return {(record["step"], record["reason"]) for record in jsonl.read(path)}
     return path.is_file() and path.name != "run.json" and path.read_bytes()

@@ -1,15 +1,15 @@
 """A copy appears whole, or not at all, and only when it came back as it was."""
 
-import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from support.calls import recorded
+from support.dead import left_by_the_dead
 
 from rlrun.errors import DamagedError, RunExistsError, StorageError
-from rlrun.runs import copies, files
+from rlrun.runs import copies, files, leftovers
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_an_equal_copy_is_left_and_a_different_one_refused(source: Path, target:
 
 def test_a_copy_that_came_back_otherwise_never_appears(source: Path, target: Path) -> None:
     def spoil(operation: str, path: Path) -> None:
-        if operation == "fsync" and path == target.parent / f".target.{os.getpid()}.tmp":
+        if operation == "fsync" and path == leftovers.unfinished(target):
             (path / "model" / "weights").write_bytes(b"spoiled")
 
     with files.watched(spoil), pytest.raises(DamagedError, match="with other bytes"):
@@ -73,8 +73,8 @@ def test_a_copy_that_came_back_otherwise_never_appears(source: Path, target: Pat
 
 
 def test_what_a_killed_copy_left_is_removed_by_the_next(source: Path, target: Path) -> None:
-    (target.parent / ".other.999999999.tmp").mkdir(parents=True)
-    (target.parent / f".target.{os.getpid()}.tmp").mkdir()
+    left_by_the_dead(target.with_name("other")).mkdir(parents=True)
+    (leftovers.unfinished(target)).mkdir()
     copies.copy_whole(source, target)
     assert names(target.parent) == ["target"]
 

@@ -1,6 +1,7 @@
 """One writer: a living owner is respected, a dead one replaced, and asking changes nothing."""
 
 import errno
+import io
 import json
 import os
 import socket
@@ -315,4 +316,25 @@ def test_of_many_processes_that_want_a_run_at_once_exactly_one_gets_it(
     said = [place.read_text() for place in places]
     assert said.count("won") == 1
     assert all(text.startswith("refused: run 'sums' is being") for text in said if text != "won")
+    assert not run.lock.exists()
+
+
+def test_a_lock_file_that_cannot_be_read_is_a_sentence_and_the_heart_beats_on(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = lock.Lock(run, lambda: 1, heartbeat_seconds=0.01)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(io, "open", refuse)
+        with pytest.raises(StorageError, match=r"cannot read .*lock\.json: Too many open files"):
+            held.require()
+        time.sleep(0.1)
+        assert held._heart is not None
+        assert held._heart.is_alive()
+        held.release()
+    assert run.lock.exists()  # whose it is could not be told; nobody holds it
+    take(run, 2).release()
     assert not run.lock.exists()

@@ -1,5 +1,7 @@
 """A pin needs no lock; a reader and a remover never have a checkpoint at the same time."""
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 from support.calls import recorded
 
 from rlrun.errors import RunNotFoundError, StorageError
-from rlrun.runs import checkpoints, pins
+from rlrun.runs import checkpoints, lock, pins
 from rlrun.runs.layout import RunDir
 
 
@@ -94,13 +96,42 @@ def test_a_checkpoint_that_becomes_another_one_while_it_is_locked_is_locked_anew
         assert pins.is_in_use(step_dir)
 
 
+def refuse_locks(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(descriptor: int, how: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(pins.fcntl, "flock", refuse)
+
+
+@pytest.mark.parametrize("number", lock.NO_LOCKS)
+def test_on_a_file_system_without_locks_nothing_is_held_and_that_is_said(
+    number: int, step_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_open = len(list(Path("/proc/self/fd").iterdir()))
+    refuse_locks(monkeypatch, number)
+    with (
+        pytest.raises(StorageError, match=r"has no file locks .*; move the run to one that has"),
+        pins.hold(step_dir, sleep=never),
+    ):
+        pass
+    assert len(list(Path("/proc/self/fd").iterdir())) == num_open
+
+
+def test_what_else_the_kernel_says_instead_of_locking_is_said_too(
+    step_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_locks(monkeypatch, errno.EIO)
+    with (
+        pytest.raises(StorageError, match=r"cannot lock .*: Input/output error; check the disk"),
+        pins.hold(step_dir, sleep=never),
+    ):
+        pass
+
+
 def test_without_kernel_locks_nothing_is_taken(
     step_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(descriptor: int, how: int) -> None:
-        raise OSError(95, "Operation not supported")
-
-    monkeypatch.setattr(pins.fcntl, "flock", refuse)
+    refuse_locks(monkeypatch, errno.EOPNOTSUPP)
     with pytest.raises(StorageError, match=r"cannot find out whether .* Operation not supported"):
         pins.is_in_use(step_dir)
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from support.calls import recorded
+from support.dead import left_by_the_dead, of_process
 
 from rlrun import __version__
 from rlrun.errors import DamagedError, RunExistsError, RunNotFoundError, UsageError
-from rlrun.runs import files, lock, pins, store
+from rlrun.runs import files, leftovers, lock, pins, store
 from rlrun.runs.layout import RunDir
 from rlrun.runs.store import NewRun
 
@@ -41,18 +42,18 @@ def test_a_new_run_has_its_configuration_its_identity_and_its_folders(tmp_path: 
 
 def test_a_run_is_written_aside_and_appears_with_one_rename(tmp_path: Path) -> None:
     with recorded() as calls:
-        create(tmp_path, "sums")
+        run = create(tmp_path, "sums")
     assert calls[-2:] == ["rename sums", "fsync training_runs"]
     assert [call for call in calls if call.endswith(" sums")] == ["rename sums"]
     assert (
         calls.index("fsync run.json")
-        < calls.index(f"fsync .sums.{os.getpid()}.tmp")
+        < calls.index(f"fsync {leftovers.unfinished(run.path).name}")
         < calls.index("rename sums")
     )
 
 
 def test_what_a_killed_creation_left_is_removed(tmp_path: Path) -> None:
-    leftover = tmp_path / "training_runs" / ".sums.4194304.tmp"  # no process has that number
+    leftover = left_by_the_dead(tmp_path / "training_runs" / "sums")
     (leftover / "logs").mkdir(parents=True)
     (leftover / "config.yaml").write_text("seed: 1\n")
     run = create(tmp_path, "sums")
@@ -61,7 +62,8 @@ def test_what_a_killed_creation_left_is_removed(tmp_path: Path) -> None:
 
 
 def test_what_another_process_is_creating_is_left_alone(tmp_path: Path) -> None:
-    underway = tmp_path / "training_runs" / f".other.{os.getppid()}.tmp"
+    folder = tmp_path / "training_runs"
+    underway = of_process(folder / "other", os.getppid())
     underway.mkdir(parents=True)
     create(tmp_path, "sums")
     assert underway.is_dir()

@@ -10,7 +10,7 @@ from support.calls import recorded
 from support.jobs import Job
 from support.runs import make_run
 
-from rlrun.runs import checkpoints, lock, pins, verification
+from rlrun.runs import checkpoints, lock, pins, rewind, verification
 from rlrun.runs.layout import RunDir
 from rlrun.runs.request import SessionRequest
 from rlrun.runs.verification import verify
@@ -127,6 +127,7 @@ def test_every_file_of_a_checkpoint_is_read_to_its_last_byte(spoiled: RunDir) ->
             "a record that this rlrun does not know",
         ),
         (lambda run: run.removals.write_text("x\ny\n"), "logs/removals.jsonl", "line 1 is damaged"),
+        (lambda run: run.rewind.write_text("{}"), "rewind.json", "cannot be read"),
     ],
 )
 def test_what_no_session_mends_is_damage(
@@ -171,9 +172,9 @@ def test_what_no_session_mends_is_damage(
             "it did not verify and was set aside",
         ),
         (
-            lambda run: run.rewind.write_text("{}"),
+            lambda run: rewind.begin(run, 4),
             "rewind.json",
-            "going back to an older step was broken off",
+            "going back to step 4 was broken off",
         ),
         (
             lambda run: run.lock.write_text('{"host":"gone","pid":1}'),

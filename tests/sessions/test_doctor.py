@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.dead import left_by_the_dead
 
 from rlrun.runs import checkpoints
 from rlrun.sessions import doctor
@@ -181,12 +182,13 @@ def test_what_killed_processes_left_is_noted(
 ) -> None:
     make_run("a").was_held_by_the_dead(1)
     make_foreign_run("old")
-    (root / "training_runs" / ".b.999999999.tmp").mkdir()
+    left = left_by_the_dead(root / "training_runs" / "b")
+    left.mkdir()
     checks = examined(root)
     assert problems(checks) == []
     assert checks["locks"].said.startswith("a: the owner of the lock is gone")
     assert checks["foreign runs"].said.startswith("old: another tool's")
-    assert checks["leftovers"].said.startswith(".b.999999999.tmp; ")
+    assert checks["leftovers"].said.startswith(f"{left.name}; ")
     assert checks["runs"].said.startswith("1 in ")
 
 

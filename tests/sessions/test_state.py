@@ -151,7 +151,29 @@ def test_a_killed_session_is_lost_and_a_held_one_is_running(make_run: Make) -> N
 
 def test_a_run_of_an_older_tool_is_foreign_and_keeps_its_step(make_foreign_run: Make) -> None:
     one = summarise(make_foreign_run("old"))
-    assert (one.status, one.checkpoint_step, one.num_sessions) == ("foreign", 40, 0)
+    assert (one.status, one.step, one.num_sessions) == ("foreign", 40, 0)
+    assert (one.checkpoint_step, one.passed_step, one.passed_verdict) == (None, 40, "foreign")
+
+
+def test_a_checkpoint_that_does_not_verify_is_not_a_saved_one(make_run: Make) -> None:
+    maker = make_run("a")
+    for step in (2, 4, 6):
+        maker.saves(step)
+    for step in (4, 6):
+        (maker.run.step(step) / "model" / "weights").write_bytes(b"")
+    one = summarise(maker.run)
+    assert (one.checkpoint_step, one.passed_step, one.passed_verdict) == (2, 6, "invalid")
+    maker.saves(7)
+    one = summarise(maker.run)
+    assert (one.checkpoint_step, one.passed_step, one.passed_verdict) == (7, None, None)
+
+
+def test_a_run_whose_identity_does_not_read_has_no_checkpoint_of_its_own(make_run: Make) -> None:
+    maker = make_run("a")
+    maker.saves(2)
+    maker.run.identity.write_text("{")
+    one = summarise(maker.run)
+    assert (one.checkpoint_step, one.passed_step, one.passed_verdict) == (None, 2, "invalid")
 
 
 def test_a_damaged_ledger_is_reported_in_the_summary_and_stops_no_list(make_run: Make) -> None:

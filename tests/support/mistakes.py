@@ -149,7 +149,7 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
         Edit("rlrun.runs.rollout_journal:RolloutJournal.seal", " or self._last_step > step", ""),
     ),
     "the logs are not cut": (
-        Edit("rlrun.trainer.recovery:cut_logs", "_cut_after(path, folder, step)", "pass"),
+        Edit("rlrun.runs.step_logs:cut", "_cut_after(path, folder, step)", "pass"),
     ),
     "a batch is replayed with the configuration of today": (
         Edit(

@@ -11,13 +11,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rlrun.runs import checkpoints, files, jsonl, ledger, lock, quarantine, store
+from rlrun.runs import (
+    checkpoints,
+    files,
+    jsonl,
+    ledger,
+    lock,
+    mending,
+    quarantine,
+    rewind,
+    salvage,
+    step_logs,
+    store,
+)
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import SessionEnd, SessionOpening
 from rlrun.runs.retention import Pruner, Rules
 from rlrun.runs.rollout_journal import RolloutJournal, sealed_segments
 from rlrun.runs.store import NewRun
-from rlrun.trainer import recovery, rewind
 from support import journal
 from support.runs import empty_run
 
@@ -239,7 +250,41 @@ def prune(run: RunDir) -> None:
     Pruner(run, RUN_ID).prune(Rules(keep_latest=2))
 
 
+def spoil_ledger(run: RunDir) -> None:
+    """Leave a ledger of which the first line does not read."""
+    ledger.append_opening(run, OPENING)
+    run.sessions.write_bytes(b"spoiled\n" + run.sessions.read_bytes())
+
+
+def spoil_journal(run: RunDir) -> None:
+    """Leave a sealed segment that has lost its last batch, and another behind it."""
+    rollouts = RolloutJournal(run)
+    for step in (1, 2, 3):
+        rollouts.append_group(journal.group(step))
+        rollouts.append_batch(journal.batch(step))
+        if step == 2:
+            rollouts.seal(2)
+    rollouts.close()
+    path = run.segment(1, 2)
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def mend_journal(run: RunDir) -> None:
+    problem = salvage.look(run, 0).problem
+    if problem is not None:
+        salvage.mend(run, 0, problem, session=1)
+
+
+def salvaged(run: RunDir) -> Any:
+    recovered = salvage.look(run, 0).recovered
+    return sorted(recovered.batches), sorted(recovered.groups)
+
+
 PROTOCOLS: dict[str, Protocol] = {
+    "mend the ledger": Protocol(
+        spoil_ledger, mending.mend_ledger, lambda run: ledger.read(run, is_lenient=True)
+    ),
+    "mend the journal": Protocol(spoil_journal, mend_journal, salvaged),
     "change the configuration": Protocol(
         nothing, lambda run: store.update_config(run, "seed: 1\n"), text_of
     ),
@@ -251,7 +296,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "journal and seal": Protocol(nothing, go_on_journaling, records_of),
     "journal behind a torn line": Protocol(journal_torn, go_on_journaling, records_of),
     "cut the logs": Protocol(
-        log_steps, lambda run: recovery.cut_logs(run, run.abandoned(1), 2), kept_and_cut
+        log_steps, lambda run: step_logs.cut(run, run.abandoned(1), 2, session=1), kept_and_cut
     ),
     "remove leftovers": Protocol(leave_leftovers, checkpoints.remove_leftovers, steps_of),
     "take and release the lock": Protocol(nothing, hold, is_free),

@@ -6,7 +6,8 @@ import transformers.models.llama.modeling_llama
 import transformers.models.llama.tokenization_llama
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-# The worker imports these only when it holds its run.
+# Commands are forked too; and the worker imports the others only when it holds its run.
+import rlrun.cli.app
 import rlrun.trainer.loop
 import rlrun.trainer.preparation
 import rlrun.trainer.worker

@@ -201,89 +201,6 @@ def test_looking_changes_nothing(run: RunDir) -> None:
     assert calls == []
 
 
-def test_logs_are_cut_behind_the_step_and_the_tail_is_kept(run: RunDir) -> None:
-    log(run, range(1, 6))
-    whole = run.train_log.read_bytes()
-    recovery.cut_logs(run, run.abandoned(session=3), step=2)
-    for name in ("train_log.jsonl", "ratios.jsonl"):
-        kept, tail = run.logs / name, run.abandoned(3) / name
-        assert [record["step"] for record in jsonl.read(kept)] == [1, 2]
-        assert [record["step"] for record in jsonl.read(tail)] == [3, 4, 5]
-        assert kept.read_bytes() + tail.read_bytes() == whole
-
-
-def test_cutting_again_changes_nothing(run: RunDir) -> None:
-    log(run, range(1, 6))
-    recovery.cut_logs(run, run.abandoned(session=3), step=2)
-    before = {path: path.read_bytes() for path in run.logs.rglob("*.jsonl")}
-    with recorded() as calls:
-        recovery.cut_logs(run, run.abandoned(session=3), step=2)
-        recovery.cut_logs(run, run.abandoned(session=4), step=2)
-    assert calls == []
-    assert {path: path.read_bytes() for path in run.logs.rglob("*.jsonl")} == before
-
-
-def test_the_tail_is_durable_before_the_log_is_cut(run: RunDir) -> None:
-    log(run, [1, 2])
-    with recorded() as calls:
-        recovery.cut_logs(run, run.abandoned(session=3), step=1)
-    cuts = ["rename train_log.jsonl", "fsync session_3", "truncate train_log.jsonl",
-            "rename ratios.jsonl", "truncate ratios.jsonl"]  # fmt: skip
-    places = [calls.index(call) for call in cuts]
-    assert places == sorted(places)
-
-
-def test_a_cut_that_was_interrupted_is_made_again_and_keeps_the_same_tail(run: RunDir) -> None:
-    log(run, range(1, 6))
-    whole = run.train_log.read_bytes()
-    recovery.cut_logs(run, run.abandoned(session=3), step=2)
-    run.train_log.write_bytes(whole)  # as if killed between keeping the tail and cutting
-    recovery.cut_logs(run, run.abandoned(session=4), step=2)
-    tails = [run.abandoned(session) / "train_log.jsonl" for session in (3, 4)]
-    assert tails[0].read_bytes() == tails[1].read_bytes()
-    assert [record["step"] for record in jsonl.read(run.train_log)] == [1, 2]
-
-
-def test_a_torn_line_is_cut_too(run: RunDir) -> None:
-    log(run, [1, 2])
-    with run.train_log.open("ab") as file:
-        file.write(b'{"step":3')
-    recovery.cut_logs(run, run.abandoned(session=2), step=2)
-    assert [record["step"] for record in jsonl.read(run.train_log)] == [1, 2]
-    assert (run.abandoned(2) / "train_log.jsonl").read_bytes() == b'{"step":3'
-    assert not (run.abandoned(2) / "ratios.jsonl").exists()
-
-
-def test_logs_that_end_at_the_step_or_are_not_there_are_left_alone(run: RunDir) -> None:
-    recovery.cut_logs(run, run.abandoned(session=2), step=2)
-    log(run, [1, 2])
-    recovery.cut_logs(run, run.abandoned(session=2), step=2)
-    recovery.cut_logs(run, run.abandoned(session=2), step=9)
-    assert not run.abandoned(2).exists()
-
-
-def test_damage_behind_the_step_is_cut_with_the_rest(run: RunDir) -> None:
-    log(run, [1, 2])
-    with run.train_log.open("ab") as file:
-        file.write(b"\0\0\0\n")
-    log(run, [4])
-    recovery.cut_logs(run, run.abandoned(session=2), step=2)
-    assert [record["step"] for record in jsonl.read(run.train_log)] == [1, 2]
-
-
-def test_the_time_of_steps_to_be_replayed_is_read_off_the_log(run: RunDir) -> None:
-    with run.train_log.open("wb") as file:
-        for step in range(1, 5):
-            record = {"step": step, "clock": {"seconds": 2.0**step}}
-            file.write(jsonl.encode(record, checked=False))
-        file.write(b'{"step":5')
-    assert recovery.logged_seconds(run, step=4, frontier=4) == 0.0
-    assert recovery.logged_seconds(run, step=2, frontier=5) == 8.0 + 16.0
-    assert recovery.logged_seconds(run, step=0, frontier=4) == 2.0 + 4.0 + 8.0 + 16.0
-    run.train_log.unlink()
-    assert recovery.logged_seconds(run, step=0, frontier=4) == 0.0
-
-
 def test_tidying_removes_leftovers_and_mends_the_link(run: RunDir) -> None:
     save(run, 2)
     run.unfinished_step(4).mkdir()
@@ -308,3 +225,65 @@ def test_a_checkpoint_inside_a_window_is_not_gone_on_from_without_the_windows_ba
     checkpoints.publish(run, 2, {"weights": b"w"}, {**info, "window": window})
     with pytest.raises(DamagedError, match="lacks the batch of steps 1 to 3"):
         find(run)
+
+
+# ---- a damaged journal
+
+
+def spoil_line(path: Path, number: int) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[number - 1] = b"{}\n"
+    path.write_bytes(b"".join(lines))
+
+
+def test_a_lost_record_of_the_journal_costs_what_follows_it_and_that_is_said(run: RunDir) -> None:
+    save(run, 2)
+    log(run, range(1, 6))
+    journal(run, [3, 4, 5])
+    spoil_line(run.journal, 4)
+    start = find(run)
+    assert (start.frontier, list(start.recovered.batches)) == (3, [3])
+    assert start.notes == (
+        f"line 4 of {run.journal} is damaged and others follow it: what cannot be used is in "
+        "quarantine/, and made anew",
+        "the journal lacks what steps 4 to 5 were made of: made anew",
+    )
+    recovery.tidy(run, start, session=2)
+    assert find(run).recovered == start.recovered
+
+
+def test_without_a_valid_checkpoint_a_damaged_journal_is_not_begun_anew(run: RunDir) -> None:
+    save(run, 2)
+    damage(run, 2)
+    journal(run, [3, 4])
+    with pytest.raises(DamagedError, match="so it would begin anew; restore logs/ from a copy"):
+        find(run)
+
+
+def save_in_window(run: RunDir, step: int) -> None:
+    info = {"run_id": RUN_ID, "step": step, "session": 1}
+    window = {"first_step": 3, "last_step": 5}
+    checkpoints.publish(run, step, {"weights": b"w"}, {**info, "window": window})
+
+
+def test_a_checkpoint_whose_window_is_lost_makes_way_for_the_one_before_the_window(
+    run: RunDir,
+) -> None:
+    save(run, 2)
+    save_in_window(run, 3)
+    save_in_window(run, 4)
+    log(run, range(1, 5))
+    start = find(run)
+    assert (start.step, start.frontier, start.lost) == (2, 2, (3, 4))
+    assert [step.step for step in start.passed] == [4, 3]
+    assert "step 4 does not verify (the journal lacks the batch of steps 3 to 5" in start.notes[0]
+    recovery.tidy(run, start, session=2)
+    assert checkpoints.list_steps(run) == [2]
+    assert (run.quarantine / "step_4.0" / "weights").is_file()
+
+
+def test_a_checkpoint_whose_window_is_lost_is_not_left_when_it_is_asked_for(run: RunDir) -> None:
+    save(run, 2)
+    save_in_window(run, 3)
+    with pytest.raises(DamagedError, match="lacks the batch of steps 3 to 5"):
+        find(run, from_step=3)

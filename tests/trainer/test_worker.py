@@ -364,11 +364,34 @@ def test_a_run_can_be_extended_under_a_constant_schedule(place: Place) -> None:
     assert (place.start.from_step, place.end.step, place.end.outcome) == (4, 6, "finished")
 
 
-def test_a_damaged_ledger_is_refused_and_the_run_given_back(place: Place) -> None:
+def test_a_damaged_ledger_is_mended_and_that_is_said(place: Place, straight: Any) -> None:
     place.run.sessions.write_bytes(b"{not json}\n{}\n")
+    assert place.work() == 0, place.said
+    (note,) = place.start.notes
+    assert note.startswith("lines 1 to 2 of sessions.jsonl did not read: that is lost")
+    assert place.start.session == 1
+    assert oracle.differences(straight(), oracle.digest(place.run.path)) == []
+
+
+def test_a_ledger_of_a_later_rlrun_is_refused_and_the_run_given_back(place: Place) -> None:
+    line = b'{"event":"open","host":"gpu-2","mood":"good","opened":"","pid":1,"session":1}\n'
+    place.run.sessions.write_bytes(line)
     assert place.work() == 6
-    assert "line 1 of" in place.said
-    assert not place.run.lock.exists()
+    assert "update rlrun" in place.said
+    assert (place.run.sessions.read_bytes(), place.run.lock.exists()) == (line, False)
+
+
+def test_steps_whose_maker_the_ledger_has_lost_are_replayed_at_best_effort(
+    place: Place, straight: Any
+) -> None:
+    assert place.work(steps=1) == 0
+    place.run.step(1).rename(place.run.path.parent / "elsewhere")
+    lines = place.run.sessions.read_bytes().splitlines(keepends=True)
+    place.run.sessions.write_bytes(b"".join([lines[0], b"\n", *lines[2:]]))
+    assert place.work() == 0, place.said
+    assert place.start.promise == "best effort"
+    assert place.start.differences == ("the ledger lost a record of who journaled after step 0",)
+    assert oracle.differences(straight(), oracle.digest(place.run.path)) == []
 
 
 # ---- what goes wrong

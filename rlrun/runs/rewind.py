@@ -11,12 +11,11 @@ from itertools import count
 from pathlib import Path
 
 from rlrun.errors import DamagedError, LockedError
-from rlrun.runs import canonical, checkpoints, files, jsonl, manifest, pins
+from rlrun.runs import canonical, checkpoints, files, jsonl, manifest, pins, step_logs
 from rlrun.runs.jsonl import Record
 from rlrun.runs.layout import RunDir
 from rlrun.runs.manifest import NotAStepError
 from rlrun.runs.rollout_journal import sealed_segments
-from rlrun.trainer import recovery
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +47,31 @@ def begin(run: RunDir, step: int) -> Rewind:
     return intent
 
 
-def finish(run: RunDir, intent: Rewind, *, session: int) -> None:
-    """Move everything behind the step; what was moved before is left where it is."""
+def finish_pending(run: RunDir, *, session: int) -> str | None:
+    """Finish a rewind that was broken off; return what there is to say of it, None if none was."""
+    intent = pending(run)
+    if intent is None:
+        return None
+    lost = finish(run, intent, session=session)
+    return "; ".join([f"finished an interrupted rewind to step {intent.step}", *lost])
+
+
+def finish(run: RunDir, intent: Rewind, *, session: int) -> tuple[str, ...]:
+    """Move everything behind the step; what was moved before is left where it is.
+
+    Returns what there is to say of records that the logs lost.
+    """
     behind = RunDir(run.abandoned_root / intent.folder)
     for folder in (behind.training_state, behind.segments):
         files.ensure_dir(folder)
     _move_steps(run, behind, intent.step)
     _move_segments(run, behind, intent.step)
     _cut_journal(run, behind, intent.step)
-    recovery.cut_logs(run, behind.logs, intent.step)
+    said = step_logs.cut(run, behind.logs, intent.step, session=session)
     checkpoints.repair_link(run, intent.step or None, session=session)
     files.unlink(run.rewind)
     files.sync_dir(run.path)
+    return said
 
 
 def _move_steps(run: RunDir, behind: RunDir, step: int) -> None:
@@ -77,7 +89,7 @@ def _move_step(run: RunDir, behind: RunDir, number: int) -> None:
         if not is_free:
             raise LockedError(
                 f"step {number} of run '{run.name}' is being read by another process; try again "
-                "when that is over: the next session finishes going back"
+                "when that is over: the next session, or 'rlrun prune', finishes going back"
             )
         _move(run.step(number), behind.step(number))
 
@@ -108,6 +120,9 @@ def _cut_segment(run: RunDir, behind: RunDir, path: Path, step: int) -> None:
     """Replace a segment by its records up to a step; for a while both hold them."""
     kept = _lines_of(path, lambda record: record["first_step"] <= step)
     batches = [record for record, _ in kept if record["kind"] == "batch"]
+    if not batches:  # it is damaged in front of them
+        _move(path, behind.segments / path.name)
+        return
     first = min(batch["first_step"] for batch in batches)
     target = run.segment(first, max(batch["last_step"] for batch in batches))
     if target == path:

@@ -7,10 +7,9 @@ from support import journal as made
 from support.calls import recorded
 
 from rlrun.errors import DamagedError
-from rlrun.runs import checkpoints, jsonl, rollout_journal
+from rlrun.runs import checkpoints, jsonl, rewind, rollout_journal
 from rlrun.runs.layout import RunDir
 from rlrun.runs.rollout_journal import RolloutJournal
-from rlrun.trainer import rewind
 
 
 def save(run: RunDir, step: int) -> None:
@@ -83,6 +82,17 @@ def test_a_window_that_the_step_cuts_keeps_its_batch(run: RunDir) -> None:
     ]
     assert checkpoints.list_steps(behind) == [6]
     assert list(rollout_journal.recover(run, 5).batches) == [4]
+
+
+def test_a_segment_that_is_damaged_from_its_beginning_moves_whole(run: RunDir) -> None:
+    take(run, (1, 1), (2, 2), (3, 3), saves=(3,))
+    save(run, 2)
+    path = run.segment(1, 3)
+    path.write_bytes(b"spoiled\n" + path.read_bytes())
+    behind = go_back(run, 2)
+    assert list(run.segments.iterdir()) == []
+    assert [path.name for path in behind.segments.iterdir()] == ["step_1-3.jsonl"]
+    assert not run.rewind.exists()
 
 
 def test_to_step_0_everything_moves(run: RunDir) -> None:
