@@ -136,7 +136,7 @@ def large_model(folder: Path, hidden: int) -> Path:
     """Write a random model of some size, with the built-in tokenizer."""
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    from rlrun.policy.builtin import BUILTIN_MODELS
+    from rlrun.engines.model_source import BUILTIN_MODELS
 
     tokenizer = AutoTokenizer.from_pretrained(BUILTIN_MODELS["tiny"])
     config = LlamaConfig(

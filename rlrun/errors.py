@@ -8,12 +8,15 @@
     ├── LockedError           5  another session is writing the run
     ├── DamagedError          6  what is on disk does not verify
     ├── NothingToDoError      7  the run is already where this session would take it
-    ├── WorkerError           8  the training process failed
-    │   └── NotFiniteError    8  a loss, gradient or probability is not finite
+    ├── WorkerError           8  the training process, or an engine's, failed
+    │   ├── NotFiniteError    8  a loss, gradient or probability is not finite
+    │   ├── EngineError       8  an engine cannot be started, died or hung
+    │   └── AdapterError      8  an engine cannot use an adapter, or does not apply it
     ├── StorageError          9  the disk is full, read-only or failing
     │   └── NoSpaceError      9  there is no room, or no quota, for what is to be written
     ├── InexactError         10  continuing would not be exact, and was not allowed to be inexact
-    └── MissingExtraError    11  an optional part of the installation is missing
+    ├── MissingExtraError    11  an optional part of the installation is missing
+    └── SomeFailedError      12  some checkpoints could not be scored, the others were
 
 Two more codes are outcomes, not errors: 75 when a session stopped early with everything saved,
 130 when it was told twice to stop.  A message is one sentence: what happened, where, how to fix it.
@@ -76,7 +79,7 @@ class NothingToDoError(RlrunError):
 
 
 class WorkerError(RlrunError):
-    """The training process failed; its message names the cause and the phase."""
+    """The training process, or an engine's, failed; the message names the cause and the phase."""
 
     exit_code = 8
 
@@ -89,6 +92,14 @@ class NotFiniteError(WorkerError):
         "grpo.learning_rate and '--set model.initial_adapter=.../step_N/model' (or, for full "
         "fine-tuning, model.path)"
     )
+
+
+class EngineError(WorkerError):
+    """An engine's process cannot be started, died, hung, or said what is no answer."""
+
+
+class AdapterError(WorkerError):
+    """An adapter that an engine cannot use, or does not apply; the engine works on without it."""
 
 
 class StorageError(RlrunError):
@@ -113,6 +124,12 @@ class MissingExtraError(RlrunError):
     exit_code = 11
 
 
+class SomeFailedError(RlrunError):
+    """Some checkpoints could not be scored; what could be was, and is kept."""
+
+    exit_code = 12
+
+
 EXIT_CODES: dict[int, str] = {
     EXIT_DONE: "the steps asked for were taken, or the run is finished",
     1: "a defect in rlrun; please report it",
@@ -122,10 +139,11 @@ EXIT_CODES: dict[int, str] = {
     5: "another session holds the run",
     6: "data on disk does not verify",
     7: "nothing to do",
-    8: "the training process failed",
+    8: "the training process, or an engine's, failed",
     9: "the disk is full, read-only or failing",
     10: "continuing would not be exact",
     11: "an optional part of the installation is missing",
+    12: "some checkpoints could not be scored",
     EXIT_STOPPED_EARLY: "stopped early (time limit or first signal), everything saved",
     EXIT_STOPPED_NOW: "stopped at once (second signal), nothing journaled is lost",
 }

@@ -19,6 +19,7 @@ TESTED_BY = {
     "cli/config.py": "cli/test_config_command.py",
     "policy/builtin/build_tiny.py": "policy/test_builtin_tiny.py",
     # they have no behaviour but through the commands
+    "cli/eval_options.py": "cli/test_evaluate.py",
     "cli/options.py": "cli/test_train.py",
     "cli/watch.py": "cli/test_train.py",
     "__main__.py": "e2e/test_real_sessions.py",
@@ -31,13 +32,28 @@ TESTED_BY = {
     "config/settings.py": "config/test_load.py",
     "config/validation.py": "config/test_load.py",
     "config/yaml_source.py": "config/test_load.py",
+    # it is used by training, and is tested there
+    "engines/chat.py": "policy/test_encoding.py",
+    # they need vLLM, and have a folder of tests that do
+    "engines/vllm_engine.py": "vllm/test_vllm_engine.py",
+    "engines/vllm_start.py": "vllm/test_vllm_start.py",
+    # the process and what works in it are one
+    "serving/__main__.py": "serving/test_torch_backend.py",
+    # the other end of the pipe is tested by what the client sees
+    "engines/pipes.py": "engines/test_process.py",
+    "engines/serve.py": "engines/test_client.py",
     # a session's life is one: it is tested as its process lives it
     "trainer/__main__.py": "trainer/test_worker.py",
     "trainer/loop.py": "trainer/test_worker.py",
     "trainer/preparation.py": "trainer/test_worker.py",
     "trainer/session.py": "trainer/test_worker.py",
 }
-DECLARATIONS = {"types.py", "errors.py", "engines/protocol.py"}  # nothing in them can go wrong
+DECLARATIONS = {
+    "types.py",
+    "errors.py",
+    "engines/protocol.py",
+    "engines/spec.py",
+}  # nothing in them can go wrong
 
 TREE_LINE = re.compile(r"(?P<indent>(?:│   )*)[├└]── (?P<name>\S+) +(?P<words>\S.*)")
 

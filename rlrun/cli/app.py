@@ -11,8 +11,10 @@ import typer
 
 from rlrun import __version__
 from rlrun.cli import (
+    compare,
     config,
     doctor,
+    evaluate,
     list_runs,
     logs,
     pin,
@@ -46,6 +48,8 @@ app.command("list")(list_runs.list_runs)
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
 app.command("stop")(stop.stop)
+app.command("eval")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("prune")(prune.prune)
 app.command("pin")(pin.pin)
 app.command("verify")(verify.verify)

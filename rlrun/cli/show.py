@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -34,6 +35,8 @@ _STYLES = {
 _GAP = 2  # spaces between columns
 _MIN_COLUMNS = 2
 _BAR_WIDTH = 30
+_LEAST_BAR_WIDTH = 6
+_MARGIN = 3  # for the ^C that a terminal writes behind a live line: it may not begin another
 
 
 class _Console(Console):
@@ -70,6 +73,11 @@ def _print_sentence(console: Console, line: str | Text) -> None:
 def out(line: str) -> None:
     """Show one line of the result."""
     _print_whole(_console(sys.stdout), line)
+
+
+def sentence(line: str) -> None:
+    """Show one sentence of the result, which is read and not copied."""
+    _print_sentence(_console(sys.stdout), line)
 
 
 def talk(line: str) -> None:
@@ -288,3 +296,63 @@ def live_lines(
         no_wrap=True,
     )
     return Group(head, reward, facts)
+
+
+def meter() -> "Meter":
+    """Return a live line with a bar on a terminal, else nothing but the lines that are said."""
+    return Meter(_console(sys.stderr))
+
+
+class Meter:
+    """How far some work is: one live line, and lines above it that stay."""
+
+    def __init__(self, console: Console) -> None:
+        self.is_live = console.is_terminal and not console.is_dumb_terminal
+        self._console = console
+        self._live = Live(
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def __enter__(self) -> "Meter":
+        if self.is_live:
+            self._live.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.is_live:
+            self._live.__exit__(kind, error, traceback)
+
+    def say(self, line: str) -> None:
+        """Say a line that stays."""
+        _print_sentence(self._console, line)
+
+    def warn(self, line: str) -> None:
+        """Say a line that stays and should not be missed."""
+        _print_sentence(self._console, _warning(line))
+
+    def update(self, title: str, done: int, total: int, facts: str) -> None:
+        """Draw the live line again; no bar while the total is 0."""
+        if not self.is_live:
+            return
+        width = self._console.width - _MARGIN
+        cells: list[RenderableType] = [Text(title, "bold")]
+        if total:
+            words = f"{text.fraction(done, total)} | {facts}"
+            room = width - len(title) - len(words) - 2
+            if room >= _LEAST_BAR_WIDTH:
+                cells.append(ProgressBar(total, done, width=min(room, _BAR_WIDTH)))
+            cells.append(Text(words))
+        line = Table.grid(padding=(0, 1))
+        for _ in cells:
+            line.add_column(overflow="crop", no_wrap=True)
+        line.add_row(*cells)
+        self._live.update(Constrain(line, max(1, width)), refresh=True)

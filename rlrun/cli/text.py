@@ -81,3 +81,10 @@ def fraction(step: int, max_steps: int | None) -> str:
 def count(amount: int, noun: str) -> str:
     """Return `1 step`, `2 steps`, `1,234 steps`."""
     return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
+
+
+def visible(line: str) -> str:
+    """Return a line that a model wrote with every sign shown that a terminal would obey."""
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in line
+    )

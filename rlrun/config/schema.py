@@ -144,7 +144,36 @@ class SavingConfig(Section):
 
 
 class EvalConfig(Section):
-    """Held-out scoring; has no settings yet."""
+    """Held-out scoring: of which questions, how they are answered, and by which engine."""
+
+    engine: Literal["auto", "vllm", "torch"] = "auto"  # auto: vllm where it can be started
+    python: str | None = None  # vLLM's interpreter; None: $RLRUN_VLLM_PYTHON, else rlrun's own
+    num_samples: PositiveInt = 1  # completions a question
+    temperature: NonNegativeFloat = 0.0  # 0: greedy
+    max_completion_tokens: PositiveInt | None = None  # None: as in sampling
+    subset_frac: Annotated[float, Field(gt=0, le=1)] | None = None  # share of the questions asked
+    max_samples: PositiveInt | None = None  # questions asked at most; both None: all
+    seed: NonNegativeInt = 0  # of sampled completions; the same for every step
+    has_baseline: bool = True  # what step 1 started from is scored, too
+    timeout_seconds: PositiveFloat = 600.0  # an engine that is silent for so long is killed
+    batch_rows: Annotated[int, Field(ge=4)] = 64  # completions generated together
+    max_adapters: PositiveInt = 4  # checkpoints in the engine at the same time
+    gpu_memory_share: Annotated[float, Field(gt=0, le=1)] = 0.85  # of the GPU, for vLLM
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> "EvalConfig":
+        if self.subset_frac is not None and self.max_samples is not None:
+            raise ValueError("eval.subset_frac and eval.max_samples say the same thing; keep one")
+        return self
+
+    @model_validator(mode="after")
+    def _samples_that_differ(self) -> "EvalConfig":
+        if self.num_samples > 1 and self.temperature == 0:
+            raise ValueError(
+                "eval.num_samples > 1 at temperature 0 draws the same completion again; set "
+                "eval.temperature"
+            )
+        return self
 
 
 class ArchiveConfig(Section):

@@ -16,11 +16,11 @@ from peft import PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlrun.config.schema import LoraConfig, ModelConfig
+from rlrun.engines.model_source import ModelSource, find_model
 from rlrun.errors import ConfigError, DamagedError
 from rlrun.grpo.batch import MicroBatch
 from rlrun.grpo.logprobs import logprobs_and_entropy
 from rlrun.policy import attention
-from rlrun.policy.source import ModelSource, find_model
 from rlrun.seeds import derive_seed
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -126,16 +126,8 @@ def build_policy(
     config: ModelConfig, *, run_seed: int, device: torch.device, needs_reference: bool
 ) -> Policy:
     """Return the policy of step 0."""
-    attention.register()
-    source = find_model(config.path)
-    try:
-        model = _load_model(source, getattr(torch, config.dtype)).to(device)
-        tokenizer = AutoTokenizer.from_pretrained(source.folder, gguf_file=source.gguf_file)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"model.path={config.path}: transformers cannot load it ({error}); give a causal "
-            "language model with its tokenizer"
-        ) from error
+    model, tokenizer, source = load_model(config.path, config.dtype)
+    model = model.to(device)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if config.lora is not None:
@@ -151,7 +143,22 @@ def build_policy(
     return Policy(model, tokenizer, source, has_reference_copy=True) if has_copy else policy
 
 
-def _load_model(source: ModelSource, dtype: torch.dtype) -> Any:
+def load_model(path: str, dtype: str) -> tuple[Any, Any, ModelSource]:
+    """Return a model, its tokenizer, and where they are from; ConfigError if there is none."""
+    attention.register()
+    source = find_model(path)
+    try:
+        model = _load_weights(source, getattr(torch, dtype))
+        tokenizer = AutoTokenizer.from_pretrained(source.folder, gguf_file=source.gguf_file)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"model.path={path}: transformers cannot load it ({error}); give a causal "
+            "language model with its tokenizer"
+        ) from error
+    return model, tokenizer, source
+
+
+def _load_weights(source: ModelSource, dtype: torch.dtype) -> Any:
     if source.gguf_file is None:
         return AutoModelForCausalLM.from_pretrained(
             source.folder, dtype=dtype, attn_implementation=attention.NAME

@@ -18,8 +18,13 @@ def draw_tokens(
     """Return (tokens [R], their log-probabilities [R] float32) from `logits` [R, V].
 
     `uniforms` [R] are float64 in (0, 1).  The log-probability is that of the distribution at the
-    sampling temperature, before top-k and top-p.
+    sampling temperature, before top-k and top-p.  At temperature 0 the likeliest token comes, the
+    lowest of several, with its log-probability at temperature 1.
     """
+    if sampling.temperature == 0:
+        logprobs = torch.log_softmax(logits.float(), dim=-1)  # [R, V]
+        tokens = logits.float().argmax(dim=-1)  # [R] the first of several
+        return tokens, logprobs.gather(-1, tokens[:, None]).squeeze(-1)
     logprobs = torch.log_softmax(logits.float() / sampling.temperature, dim=-1)  # [R, V]
     masses = (logprobs.double().exp() * _SCALE).round().long()  # [R, V]
     if sampling.top_k > 0 or sampling.top_p < 1.0:

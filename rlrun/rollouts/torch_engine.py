@@ -47,11 +47,16 @@ class _Active:
 class _Prompts:
     """Prompts entered into a cache a few at a time: those needed now, then the next in line."""
 
-    def __init__(self, engine: "TorchEngine", requests: Sequence[SampleRequest]) -> None:
+    def __init__(self, engine: "TorchEngine") -> None:
         self._engine = engine
-        self._waiting = dict.fromkeys(request.prompt_token_ids for request in requests)
+        self._waiting: dict[tuple[int, ...], None] = {}
         self._rows: dict[tuple[int, ...], int] = {}
         self._cache = RowCache(engine.prefill_rows, engine.num_slots)
+
+    def expect(self, prompt: tuple[int, ...]) -> None:
+        """Put a prompt in line, unless it is entered."""
+        if prompt not in self._rows:
+            self._waiting[prompt] = None
 
     def copy_to(self, cache: RowCache, admitted: Sequence[tuple[int, SampleRequest]]) -> None:
         """Copy the prompts of newly admitted (row, request) into their rows."""
@@ -71,6 +76,47 @@ class _Prompts:
             self._waiting.pop(prompt, None)
         self._rows = {prompt: row for row, prompt in enumerate(prompts)}
         self._engine.enter(prompts, self._cache)
+
+
+class Decoding:
+    """Completions in the making: requests may be added at any time and join as rows free up.
+
+    All of them share one `sampling`, and the model must not change between the first and the last.
+    """
+
+    def __init__(self, engine: "TorchEngine") -> None:
+        self._engine = engine
+        self._waiting: deque[tuple[int, SampleRequest]] = deque()
+        self._rows: list[_Active | None] = [None] * engine.num_rows
+        self._cache = RowCache(engine.num_rows, engine.num_slots)
+        self._prompts = _Prompts(engine)
+        self.num_drawn = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is not finished."""
+        return bool(self._waiting) or any(self._rows)
+
+    def add(self, index: int, request: SampleRequest) -> None:
+        """Ask for a completion; `index` comes back with it."""
+        self._waiting.append((index, request))
+        self._prompts.expect(request.prompt_token_ids)
+
+    @torch.inference_mode()
+    def step(self) -> list[tuple[int, Completion]]:
+        """Draw one token in every row; return what finished."""
+        self._admit()
+        self.num_drawn += sum(active is not None for active in self._rows)
+        return self._engine.decode(self._rows, self._cache)
+
+    def _admit(self) -> None:
+        admitted: list[tuple[int, SampleRequest]] = []
+        for row, active in enumerate(self._rows):
+            if active is None and self._waiting:
+                index, request = self._waiting.popleft()
+                self._rows[row] = _start(index, request)
+                admitted.append((row, request))
+        self._prompts.copy_to(self._cache, admitted)
 
 
 class TorchEngine:
@@ -120,7 +166,6 @@ class TorchEngine:
             cache.enter_tokens(slots.to(self._device))
             self._forward(tokens, slots[:, None], slots[:, None, None], cache)
 
-    @torch.inference_mode()
     def generate(
         self, requests: Sequence[SampleRequest], should_stop: Callable[[], bool]
     ) -> Iterator[tuple[int, Completion]]:
@@ -129,32 +174,13 @@ class TorchEngine:
         All requests share one `sampling`.  Raises Interrupted when told to stop, within a token.
         """
         self._model.eval()
-        waiting = deque(enumerate(requests))
-        rows: list[_Active | None] = [None] * self.num_rows
-        cache = RowCache(self.num_rows, self.num_slots)
-        prompts = _Prompts(self, requests)
-        while True:
-            self._admit(waiting, rows, cache, prompts)
-            if not any(rows):
-                return
+        decoding = Decoding(self)
+        for index, request in enumerate(requests):
+            decoding.add(index, request)
+        while decoding.is_busy:
             if should_stop():
                 raise Interrupted
-            yield from self._decode(rows, cache)
-
-    def _admit(
-        self,
-        waiting: deque[tuple[int, SampleRequest]],
-        rows: list[_Active | None],
-        cache: RowCache,
-        prompts: _Prompts,
-    ) -> None:
-        admitted: list[tuple[int, SampleRequest]] = []
-        for row, active in enumerate(rows):
-            if active is None and waiting:
-                index, request = waiting.popleft()
-                rows[row] = _start(index, request)
-                admitted.append((row, request))
-        prompts.copy_to(cache, admitted)
+            yield from decoding.step()
 
     def enter(self, prompts: Sequence[tuple[int, ...]], cache: RowCache) -> None:
         """Enter all but the last token of each prompt into the cache, row by row."""
@@ -193,7 +219,7 @@ class TorchEngine:
         )
         return output.logits[:, -1]
 
-    def _decode(self, rows: list[_Active | None], cache: RowCache) -> list[tuple[int, Completion]]:
+    def decode(self, rows: list[_Active | None], cache: RowCache) -> list[tuple[int, Completion]]:
         """Draw one token in every row; return what finished, and free its rows."""
         sampling = next(active for active in rows if active).request.sampling
         tokens = torch.tensor([[active.next_input if active else 0] for active in rows])

@@ -28,6 +28,11 @@ def runs_folder(root: Path) -> Path:
     return root / "training_runs"
 
 
+def evaluations_folder(root: Path) -> Path:
+    """Return the folder that holds one folder an evaluation."""
+    return root / "eval_runs"
+
+
 def important_checkpoint(root: Path, run_name: str, step: int) -> Path:
     """Return where the copy of a checkpoint goes that outlives its run."""
     return root / "archive" / "important_checkpoints" / f"{run_name}_step_{step}"

@@ -18,6 +18,7 @@ from typing import Literal
 
 from rlrun import __version__
 from rlrun.config.load import LoadedConfig, load_config
+from rlrun.engines.interpreters import PYTHON_VARIABLE
 from rlrun.errors import ConfigError, DamagedError, MissingExtraError, RlrunError, StorageError
 from rlrun.extras import install_command
 from rlrun.runs import checkpoints, files, leftovers, lock, store
@@ -70,7 +71,7 @@ def examine(root: Path, source: str | None, around: Surroundings) -> Iterator[Ch
     yield _versions()
     yield from _extras(around.find)
     yield _device(around)
-    yield from _vllm_interpreter(around)
+    yield from _vllm_interpreter(around, loaded)
     folder = _nearest(root)
     yield _root(root, folder)
     yield _space(root, folder, loaded)
@@ -136,10 +137,13 @@ def _device(around: Surroundings) -> Check:
     return Check("ok", "device", ", ".join(listed))
 
 
-def _vllm_interpreter(around: Surroundings) -> Iterator[Check]:
-    path, what = around.environ.get("RLRUN_VLLM_PYTHON"), "RLRUN_VLLM_PYTHON"
+def _vllm_interpreter(around: Surroundings, loaded: LoadedConfig | None) -> Iterator[Check]:
+    """Have vLLM imported where the recipe says that it is, or else the environment."""
+    named = loaded.config.eval.python if loaded else None
+    path = named or around.environ.get(PYTHON_VARIABLE)
     if path is None:
         return
+    what = "eval.python" if named else PYTHON_VARIABLE
     program = "import vllm; print(vllm.__version__)"
     hint = "point it at the python of an environment that has vllm, or unset it"
     try:

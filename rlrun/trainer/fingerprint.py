@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from rlrun import __version__
+from rlrun.engines.model_source import ModelSource
 from rlrun.engines.protocol import Engine
 from rlrun.errors import InexactError
-from rlrun.policy.source import ModelSource
 from rlrun.runs import canonical
 from rlrun.runs.ledger import Promise
 from rlrun.types import EncodedPrompt

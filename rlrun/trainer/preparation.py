@@ -9,6 +9,7 @@ from rlrun.config.changes import describe, extension
 from rlrun.config.load import config_from_dict, dump_config, load_config
 from rlrun.config.schema import RunConfig
 from rlrun.errors import InexactError, NothingToDoError
+from rlrun.policy.device import find_device
 from rlrun.runs import ledger, mending, rewind, step_logs, store
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import SessionStart
@@ -23,7 +24,7 @@ from rlrun.trainer.fingerprint import Verdict
 from rlrun.trainer.recovery import StartingPoint
 from rlrun.trainer.session import Plan, Progress, Session
 from rlrun.trainer.stopping import Stopper
-from rlrun.trainer.workbench import Workbench, build_workbench, find_device
+from rlrun.trainer.workbench import Workbench, build_workbench
 
 _KEPT_BY_REPLAYS = "model."
 _NOT_IN_NUMERICS = frozenset({"model.gradient_checkpointing"})

@@ -10,7 +10,7 @@ import torch
 
 from rlrun.config.schema import RunConfig, SamplingConfig
 from rlrun.engines.protocol import Engine
-from rlrun.errors import ConfigError, UsageError
+from rlrun.errors import ConfigError
 from rlrun.policy import determinism
 from rlrun.policy.encoding import encode_prompts
 from rlrun.policy.model import ADAPTER_WEIGHTS, Policy, build_policy
@@ -73,21 +73,6 @@ def horizon(config: RunConfig, num_prompts: int) -> int:
     prompts = (config.train.num_epochs or 0) * num_prompts
     num_batches = ceil(prompts / config.grpo.prompts_per_step - 1e-9)
     return num_batches * config.grpo.updates_per_batch
-
-
-def find_device(wanted: str) -> torch.device:
-    """Return the device of a `--device` value; UsageError if this machine has none such."""
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-    except RuntimeError:
-        raise UsageError(
-            f"--device {wanted}: no such device; give auto, cpu, cuda or cuda:N"
-        ) from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"--device {wanted}: torch sees no NVIDIA GPU here; give cpu or auto")
-    return device
 
 
 def build_workbench(

@@ -1,6 +1,8 @@
 """What reaches the screen: terminals wide and narrow, pipes, and no colour."""
 
 import io
+import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -133,3 +135,63 @@ def test_a_stream_that_is_no_terminal_gets_lines(capsys: pytest.CaptureFixture[s
 def test_a_dumb_terminal_gets_lines(terminal: pytest.MonkeyPatch) -> None:
     terminal.setenv("TERM", "dumb")
     assert show.session_view("run 'a'", 16).has_step_lines
+
+
+def drawn(width: int, *update: Any) -> list[str]:
+    """Return the lines of a meter on a terminal of so many columns, its bars as they are."""
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=width, color_system=None)
+    with show.Meter(console) as meter:
+        screen.seek(0)
+        screen.truncate()
+        meter.update(*update)
+        text = screen.getvalue()
+    return [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("width", range(1, 120, 7))
+def test_a_meter_is_one_line_and_leaves_room_behind_it(width: int) -> None:
+    lines = drawn(width, "step_3", 229, 700, "466 tokens/s | 2.7 s left")
+    assert len(lines) == 1
+    assert len(lines[0].rstrip()) <= max(1, width - 3)
+
+
+def test_a_meter_gives_up_its_bar_before_its_words() -> None:
+    words = "229/700 | 466 tokens/s | 2.7 s left"
+    (wide,), (narrow,) = (
+        drawn(width, "step_3", 229, 700, "466 tokens/s | 2.7 s left") for width in (90, 46)
+    )
+    assert wide.startswith("step_3 ")
+    assert wide.rstrip().endswith(words)
+    assert narrow.rstrip() == f"step_3 {words}"
+
+
+def test_a_meter_without_a_total_is_its_title() -> None:
+    assert [line.rstrip() for line in drawn(40, "waiting", 0, 0, "")] == ["waiting"]
+
+
+def test_a_meter_on_a_pipe_says_its_lines_and_draws_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with show.meter() as meter:
+        meter.update("step_3", 1, 2, "facts")
+        meter.say("a line")
+        meter.warn("look")
+    assert not meter.is_live
+    assert capsys.readouterr().err == "a line\nwarning: look\n"
+
+
+def test_a_meter_on_a_dumb_terminal_draws_nothing(terminal: pytest.MonkeyPatch) -> None:
+    terminal.setenv("TERM", "dumb")
+    assert not show.meter().is_live
+
+
+def test_a_sentence_of_a_result_breaks_between_words_on_a_terminal_alone(
+    terminal: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = "one two three four five six seven eight nine"
+    show.sentence(line)
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    terminal.delenv("FORCE_COLOR")
+    show.sentence(line)
+    assert capsys.readouterr().out == f"{line}\n"

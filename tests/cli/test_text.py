@@ -14,6 +14,7 @@ from rlrun.cli.text import (
     parse_duration,
     size,
     sparkline,
+    visible,
 )
 from rlrun.errors import UsageError
 
@@ -87,3 +88,9 @@ def test_fractions_counts_and_moments() -> None:
     assert (fraction(57, 100), fraction(57, None)) == ("57/100", "57")
     assert (count(1, "step"), count(1234, "step")) == ("1 step", "1,234 steps")
     assert moment("2026-01-02T03:04:05+00:00") == "2026-01-02 03:04:05 UTC"
+
+
+def test_what_a_terminal_would_obey_is_shown_instead() -> None:
+    assert visible("\x1b[2J a\tb\x7f") == r"\x1b[2J a\tb\x7f"
+    plain = "12 + 34 = 46 \N{GREEK SMALL LETTER PI} \N{CJK UNIFIED IDEOGRAPH-4E00}"
+    assert visible(plain) == plain

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import rlrun
-from rlrun.policy.builtin import BUILTIN_MODELS
+from rlrun.engines.model_source import BUILTIN_MODELS
 from rlrun.policy.builtin.build_tiny import ALPHABET, encode_lines, plausible_mistakes, textbook
 from rlrun.tasks.arithmetic import Arithmetic
 

@@ -116,6 +116,19 @@ def test_the_logprob_is_that_of_the_distribution_before_truncation(
     assert logprobs.item() == pytest.approx(expected, abs=1e-5)
 
 
+@settings(deadline=None)
+@given(HOLES, st.floats(0.001, 0.999))
+def test_at_temperature_0_the_likeliest_token_comes_the_lowest_of_several(
+    logits: list[float], uniform: float
+) -> None:
+    tokens, logprobs = draw_tokens(
+        torch.tensor([logits]), torch.tensor([uniform], dtype=torch.float64), sampling(0.0)
+    )
+    assert tokens.tolist() == likeliest_first(logits)[:1]
+    expected = math.log(softmax(logits)[tokens.item()])
+    assert logprobs.item() == pytest.approx(expected, abs=1e-5)
+
+
 @pytest.mark.parametrize("tight", [sampling(top_p=1e-9), sampling(top_k=1), sampling(1e-4)])
 def test_the_tightest_settings_leave_the_likeliest_token(tight: Sampling) -> None:
     assert draw([0.0, 1.0, 3.0, 2.0], tight).keys() == {2}
@@ -130,12 +143,13 @@ def test_a_set_that_is_exactly_likely_enough_takes_no_further_token() -> None:
     assert draw([1.0, 1.0, 1.0, 1.0], sampling(top_p=0.5)).keys() == {0, 1}
 
 
-def test_a_row_is_drawn_alike_among_any_others() -> None:
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_a_row_is_drawn_alike_among_any_others(temperature: float) -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn((16, 1000), generator=generator)
     uniforms = torch.rand(16, dtype=torch.float64, generator=generator)
     order = torch.randperm(16, generator=generator)
-    settings = sampling(0.7, 0.9, 50)
+    settings = sampling(temperature, 0.9, 50)
     tokens, logprobs = draw_tokens(logits, uniforms, settings)
     other_tokens, other_logprobs = draw_tokens(logits[order], uniforms[order], settings)
     assert torch.equal(other_tokens, tokens[order])

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from rlrun.engines.protocol import Interrupted, SampleKey, SampleRequest
 from rlrun.grpo.batch import Row, build_micro_batch, gather_rows
 from rlrun.policy import attention
 from rlrun.policy.model import Policy
-from rlrun.rollouts.torch_engine import TorchEngine
+from rlrun.rollouts.torch_engine import Decoding, TorchEngine
 from rlrun.types import Completion, Sampling
 
 EOS = 1
 MAX_COMPLETION_TOKENS = 8
 SAMPLING = Sampling(1.0, 1.0, 0, MAX_COMPLETION_TOKENS)
-GREEDY = replace(SAMPLING, temperature=1e-4)
+NEARLY_GREEDY = replace(SAMPLING, temperature=1e-4)
+GREEDY = replace(SAMPLING, temperature=0.0)
 
 
 def never() -> bool:
@@ -145,6 +147,22 @@ def test_no_partition_and_no_order_changes_a_bit(case: Case, micro_model: Path) 
             # Floats are compared as they are: one bit of one log-probability would show.
             assert complete(shared_engine, asked) == [expected[place] for place in part]
             assert complete(case.make_engine(model), asked) == [expected[place] for place in part]
+
+
+@pytest.mark.parametrize("num_steps_between", [0, 1, 3])
+def test_requests_that_join_later_change_no_bit(model: Any, num_steps_between: int) -> None:
+    requests = make_requests(12)
+    expected = complete(engine_of(model), requests)
+    decoding = Decoding(engine_of(model))
+    finished: list[tuple[int, Completion]] = []
+    for index, request in enumerate(requests):
+        decoding.add(index, request)
+        for _ in range(num_steps_between):
+            finished += decoding.step()
+    while decoding.is_busy:
+        finished += decoding.step()
+    assert [completion for _, completion in sorted(finished, key=itemgetter(0))] == expected
+    assert decoding.num_drawn == sum(len(completion.token_ids) for completion in expected)
 
 
 def test_an_abandoned_generation_leaves_nothing_behind(model: Any) -> None:
@@ -340,11 +358,12 @@ def likeliest_tokens(model: Any, prompt: tuple[int, ...]) -> list[int]:
 
 
 @pytest.mark.parametrize("max_prompt_tokens", [12, 100])
-def test_near_zero_temperature_it_decodes_greedily_as_transformers_does(
-    model: Any, max_prompt_tokens: int
+@pytest.mark.parametrize("sampling", [NEARLY_GREEDY, GREEDY])
+def test_at_zero_temperature_and_near_it_decodes_greedily_as_transformers_does(
+    model: Any, max_prompt_tokens: int, sampling: Sampling
 ) -> None:
     untouched = make_model()  # with transformers' own attention
-    requests = make_requests(max_prompt_tokens, GREEDY, samples=1)
+    requests = make_requests(max_prompt_tokens, sampling, samples=1)
     completions = complete(engine_of(model, max_prompt_tokens=max_prompt_tokens), requests)
     for request, completion in zip(requests, completions, strict=True):
         expected = likeliest_tokens(untouched, request.prompt_token_ids)

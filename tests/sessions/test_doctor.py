@@ -177,6 +177,16 @@ def test_the_interpreter_of_vllm_is_asked(
     assert said in check.said
 
 
+def test_the_interpreter_that_the_recipe_names_goes_before(root: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("train: {max_steps: 1}\neval: {python: /mine}\n")
+    checks = examined(
+        root, str(recipe), environ={"RLRUN_VLLM_PYTHON": "/py"}, run=answers("0.32.0\n")
+    )
+    assert "RLRUN_VLLM_PYTHON" not in checks
+    assert checks["eval.python"].said == "/mine has vllm 0.32.0"
+
+
 def test_what_killed_processes_left_is_noted(
     root: Path, make_run: Make, make_foreign_run: Make
 ) -> None:

@@ -18,7 +18,7 @@ from rlrun.runs import files
 from rlrun.runs.layout import RunDir
 from rlrun.runs.request import SessionRequest
 
-PRELOADED = ["support.jobs", "support.session_imports"]
+PRELOADED = ["support.jobs", "support.session_imports", "support.scoring_jobs"]
 
 
 @dataclass(frozen=True)

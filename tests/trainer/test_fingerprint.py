@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from rlrun import __version__
+from rlrun.engines.model_source import ModelSource
 from rlrun.engines.protocol import SampleRequest
 from rlrun.errors import InexactError
-from rlrun.policy.source import ModelSource
 from rlrun.trainer import fingerprint
 from rlrun.trainer.fingerprint import Verdict
 from rlrun.types import Completion, EncodedPrompt, Prompt

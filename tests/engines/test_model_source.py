@@ -6,10 +6,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
+from rlrun.engines.model_source import BUILTIN_MODELS, ModelSource, find_model
 from rlrun.errors import ConfigError
-from rlrun.policy import source
-from rlrun.policy.builtin import BUILTIN_MODELS
-from rlrun.policy.source import ModelSource, find_model
 
 
 @pytest.fixture
@@ -44,7 +42,7 @@ def test_a_builtin_model_keeps_its_prefix() -> None:
 
 def test_a_hub_id_is_its_own_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The hub is far away: a stand-in answers with a folder of its cache.
-    monkeypatch.setattr(source, "snapshot_download", lambda path: str(folder))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda path: str(folder))
     assert find_model("someone/model") == ModelSource("someone/model", folder)
 
 
@@ -53,7 +51,7 @@ def refuse(path: str) -> None:
 
 
 def test_a_hub_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "snapshot_download", refuse)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
     with pytest.raises(ConfigError) as error:
         find_model("someone/model")
     assert str(error.value) == (

@@ -1,18 +1,21 @@
-"""Where a model comes from: a built-in name, a folder, a GGUF file or a hub id."""
+"""Where a model comes from: a built-in name, a folder, a GGUF file or a hub id.
+
+Standard library only, but for hub ids: every engine's environment finds the same files.
+"""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-)
-
+import rlrun
 from rlrun.errors import ConfigError
-from rlrun.policy.builtin import BUILTIN_MODELS
+
+BUILTIN_MODELS: dict[str, Path] = {
+    "tiny": Path(rlrun.__file__).parent / "policy" / "builtin" / "tiny",
+}
+"""A name after `builtin:` and the Hugging Face folder that it stands for."""
 
 _BUILTIN_PREFIX = "builtin:"
 _TOKENIZER_NAMES = ("token", "vocab", "merges", "special_tokens", "chat_template")
@@ -55,6 +58,14 @@ def find_model(path: str) -> ModelSource:
 
     Raises ConfigError if there is no such model.
     """
+    return find_here(path) or _from_hub(path)
+
+
+def find_here(path: str) -> ModelSource | None:
+    """Return the files of a model of this machine; None for a text that can only be a hub id.
+
+    Raises ConfigError if it is meant for this machine and is not there.
+    """
     if path.startswith(_BUILTIN_PREFIX):
         return _builtin(path)
     local = Path(path).expanduser()
@@ -69,7 +80,7 @@ def find_model(path: str) -> ModelSource:
                 "folder"
             )
         return ModelSource(local.absolute().name, local.absolute())
-    return _from_hub(path)
+    return None
 
 
 def _builtin(path: str) -> ModelSource:
@@ -81,6 +92,14 @@ def _builtin(path: str) -> ModelSource:
 
 
 def _from_hub(path: str) -> ModelSource:
+    # What generates has this package; the command line, which never comes here, need not.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+    )
+
     try:
         return ModelSource(path, Path(snapshot_download(path)))
     except LocalEntryNotFoundError as error:
@@ -93,3 +112,18 @@ def _from_hub(path: str) -> ModelSource:
             f"model.path={path}: neither a folder here nor a model that the hub gives "
             f"({type(error).__name__}); give a folder, a .gguf file, a hub id or builtin:tiny"
         ) from error
+
+
+def stop_ids(folder: Path, eos_token_id: int | None) -> frozenset[int]:
+    """Return the tokens that end a completion: those of the model's files, and the tokenizer's."""
+    named = [_json(folder / name).get("eos_token_id") for name in _GENERATION_FILES]
+    listed = next((tokens for tokens in named if tokens is not None), None)
+    tokens = listed if isinstance(listed, list) else [listed]
+    return frozenset(token for token in [*tokens, eos_token_id] if token is not None)
+
+
+_GENERATION_FILES = ("generation_config.json", "config.json")
+
+
+def _json(file: Path) -> dict[str, Any]:
+    return dict(json.loads(file.read_bytes())) if file.is_file() else {}

@@ -1,0 +1,1 @@
+"""The sampler that trains, behind the lines that every engine understands."""

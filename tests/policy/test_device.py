@@ -1,0 +1,20 @@
+"""Devices: what a `--device` value means here, and what is said of one that is not."""
+
+import pytest
+import torch
+
+from rlrun.errors import UsageError
+from rlrun.policy.device import find_device
+
+
+def test_a_device_that_is_not_here_is_refused() -> None:
+    with pytest.raises(UsageError, match="--device abacus: no such device; give auto, cpu"):
+        find_device("abacus")
+    assert find_device("cpu") == torch.device("cpu")
+
+
+def test_a_gpu_that_torch_does_not_see_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="torch sees no NVIDIA GPU here; give cpu or auto"):
+        find_device("cuda:0")
+    assert find_device("auto") == torch.device("cpu")
