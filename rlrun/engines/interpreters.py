@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 
 from rlrun.engines.spec import EngineName
@@ -17,7 +18,7 @@ _TORCH_PACKAGES = ("torch", "transformers", "peft", "safetensors")
 _LOOK_SECONDS = 60
 _LOOK = (
     "import sys, importlib.util as u; "
-    "print(sys.version_info >= (3, 11), u.find_spec('vllm') is not None)"
+    "print(sys.version_info >= (3, 11), getattr(u.find_spec('vllm'), 'origin', None) is not None)"
 )
 
 
@@ -35,7 +36,7 @@ def can_start_vllm(python: str | None, environ: Mapping[str, str]) -> tuple[bool
 @cache
 def _why_no_vllm(python: str) -> str:
     if python == sys.executable:
-        return "" if find_spec("vllm") is not None else f"{python} has no vllm"
+        return "" if _is_package(find_spec("vllm")) else f"{python} has no vllm"
     try:
         result = subprocess.run(
             [python, "-c", _LOOK],
@@ -53,6 +54,11 @@ def _why_no_vllm(python: str) -> str:
         case [_, "False"]:
             return f"{python} has no vllm"
     return f"{python} is no Python that answers"
+
+
+def _is_package(spec: ModuleSpec | None) -> bool:
+    """Return whether something is installed, and not only a folder of that name found."""
+    return spec is not None and spec.origin is not None
 
 
 def require_engine(engine: EngineName, python: str | None, environ: Mapping[str, str]) -> None:
@@ -80,7 +86,11 @@ def worker_environ(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def version_of(engine: EngineName, python: str | None, environ: Mapping[str, str]) -> str:
-    """Return the version of the engine's package where it is to run; nothing is imported."""
+    """Return the version of the engine's package where it is to run; nothing is imported.
+
+    Raises MissingExtraError if it is not there.
+    """
+    require_engine(engine, python, environ)
     if engine == "torch":
         return metadata.version("torch")
     return _vllm_version(vllm_python(python, environ))
