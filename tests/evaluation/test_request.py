@@ -146,7 +146,7 @@ def test_leaks_are_looked_for_in_runs_alone(root: Path, tmp_path: Path) -> None:
     for name in ("train", "test"):
         (tmp_path / f"{name}.jsonl").write_text(line)
     run = scoring.make_run(root, 1).run
-    gsm8k = ("task.name=gsm8k", f"task.path={tmp_path}")
+    gsm8k = ("task.name=gsm8k", f"task.path={tmp_path}", "task.num_questions=null")
     with pytest.raises(ConfigError, match="1 of 1 held-out questions are training questions"):
         prepared(root, run, *gsm8k)
     folder = scoring.write(root / "mine", adapter_files(8))
