@@ -34,6 +34,7 @@ class NoProcess:
     pid = 0
 
     def __init__(self, spec: EngineSpec, **_: Any) -> None:
+        self.spec = spec
         self._backend = FakeScorer(spec, json.loads(os.environ["FAKE_ENGINE"]))
         self._names: set[str] = set()
         self.info = self._backend.info
