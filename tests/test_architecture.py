@@ -35,8 +35,8 @@ TESTED_BY = {
     # it is used by training, and is tested there
     "engines/chat.py": "policy/test_encoding.py",
     # they need vLLM, and have a folder of tests that do
-    "engines/vllm_engine.py": "vllm/test_vllm_engine.py",
-    "engines/vllm_start.py": "vllm/test_vllm_start.py",
+    "engines/vllm_engine.py": "with_vllm/test_vllm_engine.py",
+    "engines/vllm_start.py": "with_vllm/test_vllm_start.py",
     # the process and what works in it are one
     "serving/__main__.py": "serving/test_torch_backend.py",
     # the other end of the pipe is tested by what the client sees
