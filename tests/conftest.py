@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +22,10 @@ from rlrun.sessions import launch
 # Where torch's threads share cores, one that spins while it waits keeps the others from working.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.update(backend.environment())
+
+# A shell's background job, and nohup, hand down signals that are ignored; the tests send them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 SUPPORT = Path(__file__).with_name("support")
 FAKE_WORKER = SUPPORT / "fake_worker.py"

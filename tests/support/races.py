@@ -288,7 +288,7 @@ def fork_while_sealing(parent: Path, root: Path, listed: Any, sealed: Any) -> No
     """Fork a run at step 1; it seals a segment after this process has listed them."""
     from rlrun.runs import rollout_journal
 
-    needed = rollout_journal._needed_files
+    needed = rollout_journal.needed_files
     is_first = True
 
     def list_and_wait(run: RunDir, step: int, up_to: int | None) -> list[Path]:
@@ -301,7 +301,7 @@ def fork_while_sealing(parent: Path, root: Path, listed: Any, sealed: Any) -> No
         return paths
 
     listed.wait(SECONDS)  # the step is there
-    rollout_journal._needed_files = list_and_wait
+    rollout_journal.needed_files = list_and_wait
     fork_once(parent, root, 1, "fork")
     os._exit(0)
 
