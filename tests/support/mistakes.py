@@ -149,7 +149,7 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
         Edit("rlrun.runs.rollout_journal:RolloutJournal.seal", " or self._last_step > step", ""),
     ),
     "the logs are not cut": (
-        Edit("rlrun.runs.step_logs:cut", "_cut_after(path, folder, step)", "pass"),
+        Edit("rlrun.runs.step_logs:_cut_one", "files.truncate(path, len(whole))", "pass"),
     ),
     "a batch is replayed with the configuration of today": (
         Edit(
@@ -185,7 +185,7 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
     ),
     "a window's batch is not missed": (
         Edit(
-            "rlrun.runs.rollout_journal:require_window",
+            "rlrun.runs.rollout_journal:lost_window",
             'if window["last_step"] > step and',
             "if 0 and",
         ),
