@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 SUPPORT = Path(__file__).with_name("support")
 FAKE_WORKER = SUPPORT / "fake_worker.py"
 
+_PREFIX = "number of "  # of the names of what the tests count, among a report's properties
+
 settings.register_profile("rlrun", deadline=None)  # a busy machine is no defect
 settings.load_profile("rlrun")
 
@@ -45,6 +48,16 @@ def micro_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
     )
     return folder
+
+
+@pytest.fixture
+def counted(request: pytest.FixtureRequest) -> Callable[[str, int], None]:
+    """Take note that so many of something were tried."""
+
+    def note(what: str, number: int) -> None:
+        request.node.user_properties.append((f"{_PREFIX}{what}", number))
+
+    return note
 
 
 @pytest.fixture
@@ -143,3 +156,14 @@ def start_rlrun(root: Path, fake_worker: Callable[..., None]) -> Iterator[Callab
     for process in processes:
         process.kill()
         process.communicate(timeout=20)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests counted: here, because only the first conftest is read by who prints."""
+    counts: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        for name, number in report.user_properties:
+            if name.startswith(_PREFIX):
+                counts[name.removeprefix(_PREFIX)] += number
+    for what, number in sorted(counts.items()):
+        terminalreporter.write_line(f"{number} {what}")
