@@ -105,13 +105,17 @@ def test_labels_and_values_line_up(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_live_lines_fit_any_width_and_encoding(
     width: int, progress: Progress, encoding: str
 ) -> None:
-    screen = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    raw = io.BytesIO()
+    screen = io.TextIOWrapper(raw, encoding=encoding)
     console = Console(file=screen, force_terminal=True, width=width, color_system=None)
     with show.LiveView(console, "run 'a'", 16) as view:
         view.update(progress)
         view.say("a sentence")
         view.warn("a warning")
     screen.flush()
+    said = "".join(raw.getvalue().decode(encoding).split())  # however it was broken into lines
+    assert "asentence" in said
+    assert "warning:awarning" in said
 
 
 def test_the_live_lines_show_step_reward_pace_and_groups() -> None:

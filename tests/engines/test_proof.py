@@ -117,3 +117,4 @@ def test_what_an_earlier_proof_left_behind_is_no_hindrance(tmp_path: Path) -> No
     (tmp_path / "scratch").mkdir()
     (tmp_path / "scratch" / "adapter_model.safetensors").symlink_to(tmp_path / "gone")
     prove(ScriptedEngine(lambda alpha, _: alpha * 1e-6), tmp_path)
+    assert not (tmp_path / "gone").exists()  # nothing was written where the link led
