@@ -16,7 +16,11 @@
     │   └── NoSpaceError      9  there is no room, or no quota, for what is to be written
     ├── InexactError         10  continuing would not be exact, and was not allowed to be inexact
     ├── MissingExtraError    11  an optional part of the installation is missing
-    └── SomeFailedError      12  some checkpoints could not be scored, the others were
+    ├── SomeFailedError      12  some checkpoints could not be scored, the others were
+    ├── ArchiveError         13  an archive cannot be reached, or refuses
+    │   ├── MissingObjectError   13  an object is not there
+    │   └── InterruptedReadError 13  an object's bytes broke off
+    └── UnprovedError        14  some checkpoints have no proved copy, and were kept
 
 Two more codes are outcomes, not errors: 75 when a session stopped early with everything saved,
 130 when it was told twice to stop.  A message is one sentence: what happened, where, how to fix it.
@@ -130,6 +134,26 @@ class SomeFailedError(RlrunError):
     exit_code = 12
 
 
+class ArchiveError(RlrunError):
+    """An archive cannot be reached, or refuses; nothing local was changed by it."""
+
+    exit_code = 13
+
+
+class MissingObjectError(ArchiveError):
+    """An archive has no such object."""
+
+
+class InterruptedReadError(ArchiveError):
+    """The bytes of an archive's object broke off; reading may go on from where it is."""
+
+
+class UnprovedError(RlrunError):
+    """Some checkpoints have no proved copy in the archive, and so were not removed."""
+
+    exit_code = 14
+
+
 EXIT_CODES: dict[int, str] = {
     EXIT_DONE: "the steps asked for were taken, or the run is finished",
     1: "a defect in rlrun; please report it",
@@ -144,6 +168,8 @@ EXIT_CODES: dict[int, str] = {
     10: "continuing would not be exact",
     11: "an optional part of the installation is missing",
     12: "some checkpoints could not be scored",
+    13: "the archive cannot be reached, or refuses",
+    14: "some checkpoints have no proved copy in the archive, and were kept",
     EXIT_STOPPED_EARLY: "stopped early (time limit or first signal), everything saved",
     EXIT_STOPPED_NOW: "stopped at once (second signal), nothing journaled is lost",
 }
