@@ -1,4 +1,4 @@
-"""What is to be stored, by its content: a file or a prefix of one, its size, its SHA-256, and those of its parts."""
+"""What is to be stored, by its content: its size, its SHA-256, and those of its parts."""
 
 import base64
 import hashlib
@@ -61,7 +61,10 @@ def _base64(hexadecimal: str) -> str:
 class Blob(Protocol):
     """Bytes that can be read from anywhere, again and again."""
 
-    seal: Seal
+    @property
+    def seal(self) -> Seal:
+        """What its bytes are."""
+        ...
 
     def read(self, start: int, size: int) -> bytes:
         """Return that many bytes from `start`; StorageError if they are not there any more."""

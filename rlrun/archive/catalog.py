@@ -1,0 +1,79 @@
+"""What an archive has of a run, read off the names of its manifests: one list request for 1,000."""
+
+from dataclasses import dataclass
+
+from rlrun.archive import keys, manifests
+from rlrun.archive.keys import RecordsKey, StepKey
+from rlrun.archive.manifests import Archived
+from rlrun.archive.reading import read_whole
+from rlrun.archive.storage import Storage, Stored
+from rlrun.errors import RunNotFoundError
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The manifests of one run in an archive."""
+
+    run_name: str
+    steps: tuple[StepKey, ...]  # ascending
+    records: tuple[RecordsKey, ...]  # ascending
+    marks: tuple[Stored, ...]  # of prunes at work
+    names: frozenset[str]  # of all manifests, and what else is beside them
+
+    @property
+    def newest_records(self) -> RecordsKey | None:
+        """The records as they stood at the last push."""
+        return self.records[-1] if self.records else None
+
+    def of_hash(self, step: int, manifest_hash: str) -> StepKey | None:
+        """Return the archived checkpoint that has this manifest, None if there is none."""
+        short = manifest_hash[: keys.HASH_CHARS]
+        found = (one for one in self.steps if (one.step, one.short_hash) == (step, short))
+        return next(found, None)
+
+    def __bool__(self) -> bool:
+        return bool(self.steps or self.records)
+
+
+def read(storage: Storage, run_name: str) -> Catalog:
+    """Return what an archive has of a run; of one that it does not know, nothing."""
+    steps: list[StepKey] = []
+    records: list[RecordsKey] = []
+    marks: list[Stored] = []
+    prefix = keys.manifests(run_name)
+    names = []
+    for stored in storage.list(prefix):
+        name = stored.key.removeprefix(prefix)
+        names.append(name)
+        match keys.parse_manifest(name):
+            case StepKey() as step:
+                steps.append(step)
+            case RecordsKey() as one:
+                records.append(one)
+            case None if keys.is_prune_mark(name):
+                marks.append(stored)
+    return Catalog(
+        run_name, tuple(sorted(steps)), tuple(sorted(records)), tuple(marks), frozenset(names)
+    )
+
+
+def run_names(storage: Storage) -> list[str]:
+    """Return the runs that an archive knows, by name."""
+    return [name for name in storage.list_folders("") if not name.startswith(".")]
+
+
+def require(storage: Storage, run_name: str) -> Catalog:
+    """Return what an archive has of a run; RunNotFoundError if that is nothing."""
+    found = read(storage, run_name)
+    if not found:
+        known = run_names(storage)
+        hint = f"it has {', '.join(known[:10])}" if known else "it has no run at all"
+        raise RunNotFoundError(f"there is no run '{run_name}' in {storage.place}; {hint}")
+    return found
+
+
+def fetch(storage: Storage, run_name: str, key: StepKey | RecordsKey) -> Archived:
+    """Return a manifest, checked; DamagedError if it is not what it should be."""
+    full = f"{run_name}/{key.manifest}"
+    data = read_whole(storage, full, most_bytes=manifests.MAX_BYTES)
+    return manifests.parse(data, key, where=f"{storage.place}/{full}")

@@ -1,0 +1,120 @@
+"""Objects of an archive as files here: fetched on from where it broke off, and checked."""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rlrun.archive.manifests import Archived, Entry
+from rlrun.archive.reading import NUM_READS, chunks, damaged
+from rlrun.archive.storage import Storage
+from rlrun.archive.transfers import Progress, each
+from rlrun.errors import LockedError, NoSpaceError
+from rlrun.runs import files
+from rlrun.runs.checkpoints import num_bytes
+
+_SPACE_FACTOR = 2.05  # what is fetched is then copied to its place
+_CHUNK_BYTES = 2**20
+
+
+@dataclass(slots=True)
+class Fetcher:
+    """Fetches objects of one run into a folder, where each file is named by its hash."""
+
+    storage: Storage
+    folder: Path
+    transfers: int = 8
+    progress: Progress = field(default_factory=Progress)
+
+    def fetch(self, found: Sequence[Archived]) -> None:
+        """Have the objects of these manifests in the folder, whole and checked.
+
+        Raises DamagedError if one comes with other bytes again and again, NoSpaceError if all of it
+        does not fit.
+        """
+        wanted = {
+            entry.seal.sha256: (one.run_name, entry) for one in found for entry in one.entries
+        }
+        total = sum(entry.seal.size for _, entry in wanted.values())
+        self._check_space(total)
+        self.progress.expect(total)
+        each(self._fetch_one, list(wanted.values()), at_once=self.transfers)
+        files.sync_dir(self.folder)
+
+    def path_of(self, entry: Entry) -> Path:
+        """Return the file that holds an entry's bytes."""
+        return self.folder / entry.seal.sha256
+
+    def _fetch_one(self, wanted: tuple[str, Entry]) -> None:
+        run_name, entry = wanted
+        key, path = f"{run_name}/{entry.key}", self.path_of(entry)
+        if path.exists():  # whole: it was renamed
+            self.progress.note(entry.seal.size)
+            return
+        partial = path.with_name(f"{path.name}.part")
+        for _ in range(NUM_READS):
+            if self._complete(key, entry, partial):
+                files.rename(partial, path)
+                return
+            files.unlink(partial)
+        raise damaged(self.storage, key, "comes with other bytes than were sent")
+
+    def _complete(self, key: str, entry: Entry, partial: Path) -> bool:
+        """Fetch what a file lacks; return whether it then holds the bytes that it should."""
+        digest = hashlib.sha256()
+        size = 0
+        if partial.exists():
+            with partial.open("rb") as file:
+                while data := file.read(_CHUNK_BYTES):
+                    digest.update(data)
+                    size += len(data)
+        self.progress.note(size)
+        appender = files.Appender(partial)
+        try:
+            if size < entry.seal.size or not size:
+                for chunk in chunks(self.storage, key, size):
+                    appender.append(chunk, sync=False)
+                    digest.update(chunk)
+                    size += len(chunk)
+                    self.progress.note(len(chunk))
+            appender.sync()
+        finally:
+            appender.close()
+        return size == entry.seal.size and digest.hexdigest() == entry.seal.sha256
+
+    def _check_space(self, total: int) -> None:
+        found = os.statvfs(self.folder)
+        free = found.f_bavail * found.f_frsize
+        needed = _SPACE_FACTOR * (total - min(total, num_bytes(self.folder)))
+        if free < needed:
+            raise NoSpaceError(
+                f"what is to be restored needs {needed / 1e6:,.0f} MB and {self.folder} has "
+                f"{free / 1e6:,.0f} MB free; free some space, or use another --root"
+            )
+
+
+@contextmanager
+def staging(root: Path, run_name: str, run_id: str) -> Iterator[Path]:
+    """Be the only one who restores a run; yields the folder for what is fetched.
+
+    It is removed when the block ends well, and found again by the next command otherwise.  Raises
+    LockedError if another process restores the run.
+    """
+    folder = root / "archive" / "restoring" / f"{run_name}-{run_id[:12]}"
+    files.ensure_dir(folder)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(
+                f"run '{run_name}' is being restored by another 'rlrun restore'; wait until it is "
+                "done"
+            ) from None
+        yield folder
+        files.remove_tree(folder)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,98 @@
+"""Every key of a run in an archive, and what the key of a manifest tells by itself."""
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from rlrun.errors import DamagedError
+
+HASH_CHARS = 12  # of a hash, in names
+_HASH = f"[0-9a-f]{{{HASH_CHARS}}}"
+_STEP = re.compile(rf"step_(0|[1-9][0-9]*)-({_HASH})\.session_([0-9]+)\.([0-9]+)\.json")
+_RECORDS = re.compile(rf"records_([1-9][0-9]*)-({_HASH})\.([0-9]+)\.json")
+_PRUNE = re.compile(r"prune-[0-9a-f]{32}\.json")
+_SHARED = re.compile(r"shared/[0-9a-f]{64}/[^/]+")
+_STEP_OBJECT = re.compile(rf"step_(?:0|[1-9][0-9]*)-{_HASH}/.+")
+MANIFESTS = "manifests"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StepKey:
+    """A checkpoint in the archive, as the name of its manifest tells of it."""
+
+    step: int
+    short_hash: str  # of the checkpoint's manifest
+    session: int  # that wrote the checkpoint
+    num_bytes: int  # of all its files
+
+    @property
+    def folder(self) -> str:
+        """Where its files are, under the run."""
+        return f"step_{self.step}-{self.short_hash}"
+
+    @property
+    def manifest(self) -> str:
+        """The key of its manifest, under the run."""
+        name = f"{self.folder}.session_{self.session}.{self.num_bytes}.json"
+        return f"{MANIFESTS}/{name}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RecordsKey:
+    """The records of a run as they stood at one push; the highest number is the newest."""
+
+    number: int
+    short_hash: str  # of the manifest
+    num_bytes: int
+
+    @property
+    def manifest(self) -> str:
+        """The key of its manifest, under the run."""
+        return f"{MANIFESTS}/records_{self.number}-{self.short_hash}.{self.num_bytes}.json"
+
+
+def manifests(run_name: str) -> str:
+    """Return the prefix of all manifests of a run: one list request tells what is archived."""
+    return f"{run_name}/{MANIFESTS}/"
+
+
+def shared(sha256: str, path: str) -> str:
+    """Return the key, under the run, of what is stored once for all that hold these bytes."""
+    return f"shared/{sha256}/{PurePosixPath(path).name}"
+
+
+def prune_mark(run_name: str, unique: str) -> str:
+    """Return the key that tells pushes that unreferenced objects are being removed."""
+    return f"{manifests(run_name)}prune-{unique}.json"
+
+
+def parse_manifest(name: str) -> StepKey | RecordsKey | None:
+    """Return what the name of a manifest tells, None if it is none's."""
+    if match := _STEP.fullmatch(name):
+        return StepKey(int(match[1]), match[2], int(match[3]), int(match[4]))
+    if match := _RECORDS.fullmatch(name):
+        return RecordsKey(int(match[1]), match[2], int(match[3]))
+    return None
+
+
+def is_prune_mark(name: str) -> bool:
+    """Return whether this names the mark of a prune."""
+    return _PRUNE.fullmatch(name) is not None
+
+
+def is_ours(key: str) -> bool:
+    """Return whether a key, under its run, is one that a push makes, manifests aside."""
+    return bool(_SHARED.fullmatch(key) or _STEP_OBJECT.fullmatch(key))
+
+
+def check_path(path: object) -> str:
+    """Return a manifest's relative path; DamagedError if it leaves its folder or names none."""
+    text = str(path)
+    parts = text.split("/")
+    is_safe = isinstance(path, str) and not any(part in ("", ".", "..") for part in parts)
+    if not is_safe or "\\" in text or not text.isprintable():
+        raise DamagedError(
+            f"a manifest in the archive names the path {text[:200]!a}, which leaves its "
+            "folder; nothing of it was restored; 'rlrun verify --remote' tells which it is"
+        )
+    return text

@@ -1,0 +1,293 @@
+"""Push a run: what the archive lacks is sent and proved, and each manifest after what it lists."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rlrun.archive import blobs, catalog, keys, proof, snapshot
+from rlrun.archive.blobs import Blob, Seal
+from rlrun.archive.catalog import Catalog
+from rlrun.archive.keys import RecordsKey, StepKey
+from rlrun.archive.manifests import Archived, Entry
+from rlrun.archive.snapshot import Source
+from rlrun.archive.storage import Storage
+from rlrun.archive.transfers import Progress, each
+from rlrun.errors import ArchiveError, DamagedError, RunNotFoundError
+from rlrun.runs import archived, checkpoints, pins, store
+from rlrun.runs.checkpoints import Step
+from rlrun.runs.layout import RunDir
+
+MARK_POLL_SECONDS = 1.0
+MARK_PATIENCE_SECONDS = 120.0
+NUM_SENDS = 3  # of an object that did not arrive as it was sent
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A checkpoint that was not pushed, and why."""
+
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push did."""
+
+    run_name: str
+    new_steps: tuple[StepKey, ...]
+    known_steps: tuple[StepKey, ...]  # archived before, and here too
+    skipped: tuple[Skipped, ...]
+    has_new_records: bool
+    num_objects: int  # that were sent
+    num_bytes: int
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the archive had everything."""
+        return not self.new_steps and not self.has_new_records
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a push would do."""
+
+    new_steps: tuple[Step, ...]
+    known_steps: tuple[StepKey, ...]
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass(slots=True)
+class Pusher:
+    """Pushes one run to one archive."""
+
+    run: RunDir
+    root: Path
+    storage: Storage
+    evaluations: Mapping[str, Path] = field(default_factory=dict)  # name to folder
+    transfers: int = 8
+    progress: Progress = field(default_factory=Progress)
+    sleep: Callable[[float], None] = time.sleep
+    _sizes: dict[str, int] = field(default_factory=dict)  # of what was listed, by key
+    _trusted: dict[str, Seal] = field(default_factory=dict)  # proved before the push, by key
+    _needed: dict[str, Blob] = field(default_factory=dict)  # by the new manifests, by key
+    _num_objects: int = 0
+    _num_bytes: int = 0
+
+    def plan(self, found: Catalog) -> Plan:
+        """Return which checkpoints are to be sent, ascending; reads their manifests alone.
+
+        Raises ArchiveError if the archive has another run of this name.
+        """
+        run_id = store.read_identity(self.run).id
+        new: list[Step] = []
+        known: list[StepKey] = []
+        skipped: list[Skipped] = []
+        for number in checkpoints.list_steps(self.run):
+            step = checkpoints.inspect(self.run, number, run_id=run_id, with_hashes=False)
+            if step.manifest is None:
+                why = "another tool's" if step.is_foreign else f"it does not verify: {step.problem}"
+                skipped.append(Skipped(number, why))
+                continue
+            there = found.of_hash(number, step.manifest["manifest_hash"])
+            if there:
+                known.append(there)
+            else:
+                new.append(step)
+        if found and not known:
+            require_same_run(self.storage, found, run_id)
+        return Plan(tuple(new), tuple(known), tuple(skipped))
+
+    def push(self) -> Pushed:
+        """Send what is missing; whatever ends it in between, the next push goes on."""
+        found = catalog.read(self.storage, self.run.name)
+        plan = self.plan(found)
+        if plan.new_steps:
+            self._look(found)
+        self.progress.expect(sum(map(_size_of, plan.new_steps)))
+        skipped = list(plan.skipped)
+        new_steps: list[StepKey] = []
+        newest = found.newest_records or self._push_records(found, None)
+        for step in plan.new_steps:
+            try:
+                new_steps.append(self._push_step(step))
+            except (DamagedError, RunNotFoundError) as reason:  # the others may be pushed
+                skipped.append(Skipped(step.step, str(reason)))
+        newest = self._push_records(found, newest) or newest
+        has_new_records = newest != found.newest_records
+        if new_steps or has_new_records:
+            self._see_that_all_stays()
+        return Pushed(
+            self.run.name,
+            tuple(new_steps),
+            plan.known_steps,
+            tuple(skipped),
+            has_new_records,
+            self._num_objects,
+            self._num_bytes,
+        )
+
+    def _look(self, found: Catalog) -> None:
+        """Note what the archive has of the run already, and what of that is proved."""
+        if self._sizes:
+            return
+        self._sizes = {one.key: one.size for one in self.storage.list(f"{self.run.name}/")}
+        if found.newest_records:
+            newest = catalog.fetch(self.storage, self.run.name, found.newest_records)
+            prefix = f"{self.run.name}/"
+            self._trusted = {prefix + entry.key: entry.seal for entry in newest.entries}
+
+    def _push_step(self, step: Step) -> StepKey:
+        self.progress.begin(f"step {step.step}")
+        with pins.hold(step.path):
+            sources = snapshot.of_step(step)
+            found = archived_step(self.run, step, sources)
+            self._send(found, sources)
+        self._put_manifest(found, found.step_key())
+        fact = (step.step, str(found.manifest_hash), found.num_bytes)
+        archived.note(self.run, "pushed", [fact], self.storage.place)
+        return found.step_key()
+
+    def _push_records(self, found: Catalog, newest: RecordsKey | None) -> RecordsKey | None:
+        """Send the records unless they are as at the last push; return what they are now.
+
+        They are sent in front of the first checkpoint, which is worth nothing without them, and
+        again behind the last if a session has written meanwhile.
+        """
+        self.progress.begin("records")
+        sources = snapshot.of_records(self.root, self.run, self.evaluations)
+        records = _archived_records(self.run, sources)
+        if newest is not None and newest.short_hash == records.short_hash:
+            return None
+        self._look(found)
+        self.progress.expect(records.num_bytes)
+        self._send(records, sources)
+        key = records.records_key(newest.number + 1 if newest else 1)
+        self._put_manifest(records, key)
+        return key
+
+    def _send(self, found: Archived, sources: Sequence[Source]) -> None:
+        """Send the objects of a manifest that are not there, and prove each."""
+        by_path = {source.path: source.blob for source in sources}
+        wanted = {f"{self.run.name}/{entry.key}": by_path[entry.path] for entry in found.entries}
+        for sent in each(self._send_one, wanted.items(), at_once=self.transfers):
+            self._num_objects += sent > 0
+            self._num_bytes += sent
+        self._needed.update(wanted)
+
+    def _send_one(self, pair: tuple[str, Blob]) -> int:
+        """Return how many bytes had to be sent."""
+        key, blob = pair
+        if self._is_there(key, blob.seal):
+            self.progress.note(blob.seal.size)
+            return 0
+        send_proved(self.storage, key, blob, self.progress)
+        return blob.seal.size
+
+    def _is_there(self, key: str, seal: Seal) -> bool:
+        """Return whether an object is proved to be there: by an earlier push, or now."""
+        if self._sizes.get(key) != seal.size:
+            return False
+        return self._trusted.get(key) == seal or proof.doubt(self.storage, key, seal) is None
+
+    def _put_manifest(self, found: Archived, key: StepKey | RecordsKey) -> None:
+        full = f"{self.run.name}/{key.manifest}"
+        send_proved(self.storage, full, blobs.of_bytes(found.to_bytes()), Progress())
+
+    def _see_that_all_stays(self) -> None:
+        """Send again what a prune took that had not seen the new manifests.
+
+        Whoever removes objects has a mark in the archive meanwhile.
+        """
+        for _ in range(NUM_SENDS):
+            self._wait_for_prunes()
+            sizes = {one.key: one.size for one in self.storage.list(f"{self.run.name}/")}
+            lost = [
+                (key, blob)
+                for key, blob in self._needed.items()
+                if sizes.get(key) != blob.seal.size and not self._can_be_seen(key, blob.seal)
+            ]
+            if not lost:
+                return
+            for key, blob in lost:
+                send_proved(self.storage, key, blob, self.progress)
+        raise ArchiveError(
+            f"{self.storage.place}/{lost[0][0]} was sent {NUM_SENDS} times and is gone again; see "
+            "that nothing else removes objects from the archive, then archive again"
+        )
+
+    def _can_be_seen(self, key: str, seal: Seal) -> bool:
+        """Return whether an object is there although a listing does not have it: it may be late."""
+        stored = self.storage.stat(key)
+        return stored is not None and stored.size == seal.size
+
+    def _wait_for_prunes(self) -> None:
+        """Wait until nobody removes unreferenced objects; a mark that stays was left by a kill."""
+        waited = 0.0
+        while marks := catalog.read(self.storage, self.run.name).marks:
+            if waited >= MARK_PATIENCE_SECONDS:
+                raise ArchiveError(
+                    f"{self.storage.place}/{marks[0].key} says that 'rlrun prune --remote' is at "
+                    "work; if none is, run it once more: it removes what a killed one left"
+                )
+            self.sleep(MARK_POLL_SECONDS)
+            waited += MARK_POLL_SECONDS
+
+
+def send_proved(storage: Storage, key: str, blob: Blob, progress: Progress) -> None:
+    """Store a blob and prove that it is there; ArchiveError if it never arrives as it was sent.
+
+    Where the store checks the sum that is sent along, that is the proof; else it is read back.
+    """
+    problem = ""
+    for _ in range(NUM_SENDS):
+        storage.put(key, blob, progress.note)
+        if storage.has_checksums():
+            return
+        found = proof.doubt(storage, key, blob.seal)
+        if found is None:
+            return
+        problem = found
+    raise ArchiveError(
+        f"{storage.place}/{key} {problem}, although it was sent {NUM_SENDS} times; nothing that "
+        "needs it was listed; check the network and the store, then archive again"
+    )
+
+
+def archived_step(run: RunDir, step: Step, sources: Sequence[Source]) -> Archived:
+    """Return the manifest of a checkpoint whose files are these."""
+    own = step.manifest or {}
+    short = str(own["manifest_hash"])[: keys.HASH_CHARS]
+    entries = tuple(
+        Entry(one.path, f"step_{step.step}-{short}/{one.path}", one.blob.seal) for one in sources
+    )
+    return Archived(
+        run.name, own["run_id"], entries, step.step, own["manifest_hash"], own["session"]
+    )
+
+
+def _archived_records(run: RunDir, sources: Sequence[Source]) -> Archived:
+    entries = tuple(Entry(one.path, _shared_key(one), one.blob.seal) for one in sources)
+    return Archived(run.name, store.read_identity(run).id, entries)
+
+
+def _shared_key(source: Source) -> str:
+    return keys.shared(source.blob.seal.sha256, source.path)
+
+
+def _size_of(step: Step) -> int:
+    own = step.manifest or {"files": {}}
+    return sum(int(entry["size"]) for entry in own["files"].values())
+
+
+def require_same_run(storage: Storage, found: Catalog, run_id: str) -> None:
+    """Raise ArchiveError if what an archive has under a run's name is of another run."""
+    key = found.newest_records or found.steps[-1]
+    theirs = catalog.fetch(storage, found.run_name, key).run_id
+    if theirs != run_id:
+        raise ArchiveError(
+            f"{storage.place} has another run under the name '{found.run_name}' (its id begins "
+            f"with {theirs[:8]}, this one's with {run_id[:8]}); archive this one elsewhere with "
+            "--to, under another prefix or folder"
+        )

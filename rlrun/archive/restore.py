@@ -1,0 +1,205 @@
+"""Restore a run or some of its checkpoints: fetched, checked, published by its format's rules."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rlrun.archive import catalog, lineage, placing
+from rlrun.archive.catalog import Catalog
+from rlrun.archive.fetching import Fetcher, staging
+from rlrun.archive.keys import StepKey
+from rlrun.archive.lineage import Which
+from rlrun.archive.manifests import Archived
+from rlrun.archive.storage import Storage
+from rlrun.archive.transfers import Progress
+from rlrun.errors import DamagedError, RunExistsError
+from rlrun.runs import archived, checkpoints, copies, files, leftovers, lock, store
+from rlrun.runs.layout import RunDir, check_name, runs_folder
+
+_MODEL = "model/"
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did."""
+
+    run: RunDir
+    is_new: bool  # the run was not here
+    new_steps: tuple[int, ...]
+    known_steps: tuple[int, ...]  # that were here with the same bytes
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Restorer:
+    """Restores one run from one archive."""
+
+    storage: Storage
+    root: Path
+    run_name: str
+    as_name: str | None = None
+    is_forced: bool = False  # what differs here is moved aside
+    transfers: int = 8
+    progress: Progress = field(default_factory=Progress)
+    _notes: list[str] = field(default_factory=list)
+
+    @property
+    def run(self) -> RunDir:
+        """Where the run is to be."""
+        return RunDir(runs_folder(self.root) / check_name(self.as_name or self.run_name))
+
+    def restore(self, which: Which) -> Restored:
+        """Have the run here with these checkpoints; whatever ends it, the same command goes on.
+
+        Raises RunExistsError if what is here differs and nothing may be moved aside.
+        """
+        run = self.run
+        found = catalog.require(self.storage, self.run_name)
+        records = self._records(found)
+        with staging(self.root, self.run_name, records.run_id) as folder:
+            fetcher = Fetcher(self.storage, folder, self.transfers, self.progress)
+            self.progress.begin("records")
+            fetcher.fetch([records])
+            known = lineage.starts(placing.ledger_text(fetcher, records))
+            keys = lineage.choose(found.steps, which, known)
+            steps = [self._manifest(key, records) for key in keys]
+            here = [step for step in steps if self._is_here(step)]
+            missing = [step for step in steps if step not in here]
+            obstacle = self._obstacle(fetcher, records, missing) if run.path.exists() else None
+            if obstacle and not self.is_forced:
+                raise RunExistsError(
+                    f"{obstacle}; restore it beside that with --as NAME, or move what is here "
+                    "aside, nothing deleted, with --force"
+                )
+            if obstacle:
+                self._move_aside()
+                missing, here = steps, []
+            self.progress.begin("checkpoints")
+            fetcher.fetch(missing)
+            is_new = not run.path.exists()
+            publish = placing.publish_new if is_new else placing.publish_into
+            publish(run, fetcher, records, missing)
+            self._notes += placing.add_evaluations(self.root, fetcher, records, name=run.name)
+        archived.note(run, "restored", [_fact(step) for step in steps], self.storage.place)
+        return Restored(run, is_new, _numbers(missing), _numbers(here), tuple(self._notes))
+
+    def restore_model(self, step: int | None) -> Path:
+        """Have one checkpoint's `model/` here, of the newest step if none is named; return where.
+
+        It is put beside the runs, and any step will do: a model needs no course to be of.
+        """
+        found = catalog.require(self.storage, self.run_name)
+        keys = [key for key in found.steps if step is None or key.step == step]
+        if not keys:
+            lineage.choose(found.steps, "latest" if step is None else step, ())
+            raise DamagedError(
+                f"{self.storage.place} has no checkpoint of run '{self.run_name}'; archive one"
+            )
+        chosen = catalog.fetch(self.storage, self.run_name, keys[-1])
+        name = check_name(self.as_name or f"{self.run_name}_step_{chosen.step}")
+        target = self.root / "archive" / "models" / name
+        wanted = chosen.only(_MODEL)
+        with staging(self.root, f"{self.run_name}-model", chosen.run_id) as folder:
+            fetcher = Fetcher(self.storage, folder, self.transfers, self.progress)
+            self.progress.begin(f"model of step {chosen.step}")
+            fetcher.fetch([wanted])
+            self._publish_model(fetcher, wanted, target)
+        return target
+
+    def _publish_model(self, fetcher: Fetcher, wanted: Archived, target: Path) -> None:
+        if target.exists():
+            if _is_copy(wanted, target):
+                return
+            if not self.is_forced:
+                raise RunExistsError(
+                    f"{target} is there already and differs; give another name with --as NAME, or "
+                    "move it aside with --force"
+                )
+            self._aside(target)
+        files.ensure_dir(target.parent)
+        leftovers.remove_dead(target.parent)
+        hidden = leftovers.unfinished(target)
+        if hidden.exists():
+            files.remove_tree(hidden)
+        placer = placing.Placer(fetcher)
+        for entry in wanted.entries:
+            placer.place(entry, hidden / entry.path)
+        placer.sync()
+        files.sync_dir(hidden)
+        files.rename(hidden, target)
+        files.sync_dir(target.parent)
+
+    def _records(self, found: Catalog) -> Archived:
+        key = found.newest_records
+        if key is None:
+            raise DamagedError(
+                f"{self.storage.place} has checkpoints of run '{self.run_name}' but not its "
+                "records: the push was broken off; archive it again where it is still there, or "
+                "restore a model alone with --model-only"
+            )
+        return catalog.fetch(self.storage, self.run_name, key)
+
+    def _manifest(self, key: StepKey, records: Archived) -> Archived:
+        found = catalog.fetch(self.storage, self.run_name, key)
+        if found.run_id != records.run_id:
+            raise DamagedError(
+                f"{self.storage.place}/{self.run_name}/{key.manifest} is of another run than the "
+                "records beside it; restore another step"
+            )
+        return found
+
+    def _is_here(self, step: Archived) -> bool:
+        """Return whether a checkpoint is here, every byte of it."""
+        number = step.step or 0
+        if not self.run.identity.is_file() or not self.run.step(number).is_dir():
+            return False
+        here = checkpoints.inspect(self.run, number, run_id=step.run_id, with_hashes=True)
+        return here.manifest is not None and here.manifest["manifest_hash"] == step.manifest_hash
+
+    def _obstacle(
+        self, fetcher: Fetcher, records: Archived, missing: Sequence[Archived]
+    ) -> str | None:
+        """Return why what is here cannot take what is in the archive, None if it can."""
+        run = self.run
+        if not run.identity.is_file():
+            return f"{run.path} is there and is no run of rlrun's"
+        if store.read_identity(run).id != records.run_id:
+            return f"{run.path} is another run of the same name"
+        if placing.relation_of(run, fetcher, records) == "diverged":
+            return (
+                f"run '{run.name}' was gone on with both here and elsewhere since it was archived"
+            )
+        for step in missing:
+            here = checkpoints.inspect(run, step.step or 0, run_id=step.run_id, with_hashes=True)
+            if here.path.exists() and (here.is_valid or here.is_foreign):
+                return f"{here.path} differs from step {step.step} in the archive"
+        return None
+
+    def _move_aside(self) -> None:
+        held = lock.Lock(self.run, lambda: lock.TIDYING)
+        try:
+            self._aside(self.run.path)
+        finally:
+            held.release()
+
+    def _aside(self, path: Path) -> None:
+        moment = f"{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}"
+        target = self.root / "archive" / "replaced" / f"{path.name}_{moment}"
+        files.ensure_dir(target.parent)
+        files.rename(path, target)
+        files.sync_dir(target.parent)
+        files.sync_dir(path.parent)
+        self._notes.append(f"what was here is now {target}")
+
+
+def _is_copy(wanted: Archived, folder: Path) -> bool:
+    return copies.hashes_of(folder) == {one.path: one.seal.sha256 for one in wanted.entries}
+
+
+def _fact(step: Archived) -> tuple[int, str, int]:
+    return (step.step or 0, str(step.manifest_hash), step.num_bytes)
+
+
+def _numbers(steps: Sequence[Archived]) -> tuple[int, ...]:
+    return tuple(step.step or 0 for step in steps)

@@ -1,0 +1,116 @@
+"""What of a run is pushed: a checkpoint's files, and its records while a session may write."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlrun.archive import blobs
+from rlrun.archive.blobs import FileBlob
+from rlrun.errors import DamagedError, LockedError
+from rlrun.runs import archived, manifest, rollout_journal
+from rlrun.runs.checkpoints import Step
+from rlrun.runs.layout import RunDir, evaluations_folder
+
+RUN = "run"
+EVALUATIONS = "eval_runs"
+_NUM_LOOKS = 20  # at a journal whose segment is sealed meanwhile
+_LEFT_OUT = {"lock", "lock.json", "rewind.json"}  # of an evaluation, of a run
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file of a snapshot."""
+
+    path: str  # in the manifest
+    blob: FileBlob
+
+
+def of_step(step: Step) -> list[Source]:
+    """Return a checkpoint's files, each read once; DamagedError if one is not what it should be.
+
+    The caller keeps the checkpoint from being removed meanwhile.
+    """
+    if step.manifest is None:
+        raise DamagedError(
+            f"{step.path} does not verify: {step.problem}; 'rlrun verify' tells more"
+        )
+    found = []
+    for name, entry in sorted(step.manifest["files"].items()):
+        blob = blobs.of_file(step.path / name)
+        if (blob.seal.size, blob.seal.sha256) != (entry["size"], entry["sha256"]):
+            raise DamagedError(
+                f"{step.path / name} does not match its SHA-256, so step {step.step} was not "
+                "pushed; the next session puts it aside, and goes on from an older one"
+            )
+        found.append(Source(name, blob))
+    own = blobs.of_file(step.path / manifest.FILE_NAME)
+    return sorted([*found, Source(manifest.FILE_NAME, own)], key=lambda one: one.path)
+
+
+def of_records(root: Path, run: RunDir, evaluations: Mapping[str, Path]) -> list[Source]:
+    """Return the files of a run that are no checkpoint, with its evaluations (name to folder).
+
+    Logs that a session appends to are taken up to the size that they have at one moment.
+    """
+    sizes = _sizes_of_run(run)
+    found = [
+        Source(f"{RUN}/{path.relative_to(run.path).as_posix()}", blobs.of_file(path, size=size))
+        for path, size in sizes.items()
+    ]
+    for name, folder in sorted(evaluations.items()):
+        parent = evaluations_folder(root)
+        for path in _files_of_evaluation(folder):
+            inner = path.relative_to(parent / name).as_posix()
+            found.append(Source(f"{EVALUATIONS}/{name}/{inner}", blobs.of_file(path)))
+    return sorted(found, key=lambda one: one.path)
+
+
+def _sizes_of_run(run: RunDir) -> dict[Path, int]:
+    """Return the files of the run's records with their sizes, as they were at one moment."""
+    for _ in range(_NUM_LOOKS):
+        before = _journal_state(run)
+        sizes = {path: path.stat().st_size for path in _record_files(run) if path.exists()}
+        if run.rewind.exists():
+            break
+        if _journal_state(run) == before:
+            return sizes
+    raise LockedError(
+        f"run '{run.name}' is being put in order by another command or a session's start; archive "
+        "it again when that is over ('rlrun prune' finishes what was broken off)"
+    )
+
+
+def _journal_state(run: RunDir) -> tuple[object, ...]:
+    """Return what changes when a segment is sealed or the journal is cut."""
+    sealed = [path.name for _, _, path in rollout_journal.sealed_segments(run)]
+    try:
+        found = run.journal.stat()
+    except FileNotFoundError:
+        return (*sealed, None)
+    return (*sealed, found.st_ino)
+
+
+def _record_files(run: RunDir) -> Iterator[Path]:
+    plain = [run.config, run.identity]
+    yield from (path for path in plain if path.is_file())
+    for folder in (run.logs, run.tensorboard, run.pins):
+        yield from (path for path in _walk(folder) if path != archived.path_of(run))
+    for folder in sorted(run.abandoned_root.glob("*")):
+        yield from _walk(RunDir(folder).logs)
+
+
+def _files_of_evaluation(folder: Path) -> Iterator[Path]:
+    yield from (path for path in _walk(folder) if path.name not in _LEFT_OUT)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the regular files below a folder, what is being written and links left out."""
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() or (path.name.startswith(".") and path.name.endswith(".tmp")):
+            continue
+        if path.is_dir():
+            yield from _walk(path)
+        elif path.is_file():
+            yield path
