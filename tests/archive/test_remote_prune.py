@@ -133,7 +133,8 @@ def test_killed_at_any_request_it_leaves_a_whole_archive(
     shutil.copytree(spy.folder, template)
     spy.calls.clear()
     RemotePruner(spy, "sums").prune()
-    expected, num_calls = all_keys(spy), len(spy.calls)
+    num_calls = len(spy.calls)
+    expected = all_keys(spy)
     for number in range(num_calls):
         other = type(spy)(tmp_path / f"store{number}")
         shutil.copytree(template, other.folder)
