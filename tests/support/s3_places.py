@@ -39,9 +39,7 @@ class Place:
 
     def put(self, key: str, data: bytes, **headers: Any) -> Any:
         """Store bytes with one request."""
-        return self.client.put_object(
-            Bucket=self.bucket, Key=self.full(key), Body=data, **headers
-        )
+        return self.client.put_object(Bucket=self.bucket, Key=self.full(key), Body=data, **headers)
 
     def read(self, key: str, **headers: Any) -> bytes:
         """Return an object's bytes."""

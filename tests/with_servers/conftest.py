@@ -11,12 +11,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from support.fault_plan import Plan
 from support.fault_proxy import FaultProxy
 from support.s3_places import Place
 from support.s3_servers import STARTS, Server, ServerFailedError
 
-_SHARED_BUCKET = "shared"  # of those who need no bucket of their own: each costs SeaweedFS 7 volumes
+_SHARED_BUCKET = (
+    "shared"  # of those who need no bucket of their own: each costs SeaweedFS 7 volumes
+)
 
 
 class Servers:
@@ -122,8 +123,8 @@ def bucket(server: Server) -> Iterator[Place]:
 
 @pytest.fixture
 def start_proxy() -> Iterator[Callable[..., FaultProxy]]:
-    """Start a proxy in front of an endpoint, with a plan of faults."""
+    """Start a proxy in front of an endpoint, with a plan of faults (without one it spoils nothing)."""
     with ExitStack() as proxies:
-        yield lambda endpoint, plan=Plan(), **settings: proxies.enter_context(
+        yield lambda endpoint, plan=None, **settings: proxies.enter_context(
             FaultProxy(endpoint, plan, **settings)
         )
