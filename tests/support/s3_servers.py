@@ -2,11 +2,18 @@
 
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from support import swift_files
 from support.server_processes import LOOPBACK, Group, free_ports
@@ -58,20 +65,31 @@ class Server:
 
 
 def raw_client(endpoint: str, access_key: str, secret_key: str, **settings: Any) -> Any:
-    """Return a boto3 client for assertions: nothing is read from the user's own configuration."""
-    import boto3
-    from botocore.config import Config
-
+    """Return a boto3 client for assertions, which asks once unless it is told otherwise."""
     defaults: dict[str, Any] = {
         "connect_timeout": 5,
         "read_timeout": 60,
         "retries": {"total_max_attempts": 1},
         "s3": {"addressing_style": "path"},
     }
-    session = boto3.session.Session(
-        aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=REGION
-    )
-    return session.client("s3", endpoint_url=endpoint, config=Config(**{**defaults, **settings}))
+    with _making_clients:
+        return _session().client(
+            "s3",
+            endpoint_url=endpoint,
+            region_name=REGION,
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+            config=Config(**{**defaults, **settings}),
+        )
+
+
+_making_clients = Lock()  # clients are safe to share among threads, sessions are not
+
+
+@cache
+def _session() -> boto3.session.Session:
+    """Return the session of all clients: it reads the description of S3 once."""
+    return boto3.session.Session()
 
 
 def tools_folder() -> Path:
@@ -166,15 +184,13 @@ def _started(name: str, folder: Path, port: int, keys: tuple[str, str],
         _wait_until_it_stores(client, group, name)
     except BaseException as error:
         group.stop()
-        if isinstance(error, OSError):
+        if isinstance(error, OSError | subprocess.SubprocessError):
             raise ServerFailedError(f"{name} cannot be started: {error}") from error
         raise
     return Server(name, endpoint, *keys, folder, group, time.monotonic() - began)
 
 
 def _wait_until_it_stores(client: Any, group: Group, name: str) -> None:
-    from botocore.exceptions import BotoCoreError, ClientError
-
     give_up = time.monotonic() + START_SECONDS
     while True:
         try:

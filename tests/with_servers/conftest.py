@@ -123,7 +123,7 @@ def bucket(server: Server) -> Iterator[Place]:
 
 @pytest.fixture
 def start_proxy() -> Iterator[Callable[..., FaultProxy]]:
-    """Start a proxy in front of an endpoint, with a plan of faults (without one it spoils nothing)."""
+    """Start a proxy in front of an endpoint, with a plan of faults; without, it spoils nothing."""
     with ExitStack() as proxies:
         yield lambda endpoint, plan=None, **settings: proxies.enter_context(
             FaultProxy(endpoint, plan, **settings)
