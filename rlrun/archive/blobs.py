@@ -1,4 +1,4 @@
-"""What is to be stored, by its content: a file or a prefix of one, its size, its SHA-256, and those of its parts."""
+"""What is to be stored, by its content: its size, its SHA-256, and those of its parts."""
 
 import base64
 import hashlib

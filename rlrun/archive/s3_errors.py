@@ -42,9 +42,10 @@ _BY_CODE = {
     Kind.TRANSIENT: "InternalError ServiceUnavailable SlowDown Throttling ThrottlingException "
     "RequestThrottled RequestThrottledException TooManyRequests TooManyRequestsException "
     "BandwidthLimitExceeded RequestLimitExceeded RequestTimeout RequestTimeoutException "
-    "IncompleteBody Busy PriorRequestNotComplete EC2ThrottledException XMinioServerNotInitialized",
-    Kind.CONFLICT: "OperationAborted ConditionalRequestConflict PreconditionFailed Conflict 409 412 "
-    "InvalidPart InvalidPartOrder",
+    "IncompleteBody Busy PriorRequestNotComplete EC2ThrottledException "
+    "XMinioServerNotInitialized",
+    Kind.CONFLICT: "OperationAborted ConditionalRequestConflict PreconditionFailed Conflict "
+    "409 412",
     Kind.DAMAGED: "BadDigest XAmzContentSHA256Mismatch XAmzContentChecksumMismatch",
     Kind.EXPIRED: "ExpiredToken ExpiredTokenException RequestExpired TokenRefreshRequired",
     Kind.DENIED: "AccessDenied AccountProblem AllAccessDisabled InvalidAccessKeyId InvalidToken "
@@ -52,7 +53,7 @@ _BY_CODE = {
     "AuthorizationHeaderMalformed 401 403",
     Kind.NO_BUCKET: "NoSuchBucket",
     Kind.ABSENT: "NoSuchKey NotFound NoSuchVersion 404",
-    Kind.LOST_UPLOAD: "NoSuchUpload",
+    Kind.LOST_UPLOAD: "NoSuchUpload InvalidPart InvalidPartOrder",
 }
 _BY_NAME = {
     Kind.UNREACHABLE: "EndpointConnectionError ProxyConnectionError ConnectTimeoutError",
@@ -61,8 +62,9 @@ _BY_NAME = {
     "TokenRetrievalError UnauthorizedSSOTokenError SSOError ProfileNotFound RefreshWithMFA"
     "UnsupportedError",
     # what has no other name and came from the network, or is no whole answer
-    Kind.TRANSIENT: "HTTPClientError IncompleteReadError ResponseStreamingError ResponseParserError "
-    "ProtocolError TimeoutError ConnectionError IncompleteRead HTTPException",
+    Kind.TRANSIENT: "HTTPClientError IncompleteReadError ResponseStreamingError "
+    "ResponseParserError ProtocolError TimeoutError ConnectionError IncompleteRead HTTPException "
+    "SSLError",
 }
 _BY_STATUS = {
     400: Kind.EXPIRED,  # a HEAD's refusal has no words: most often the token is too old
