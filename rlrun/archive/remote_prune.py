@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from uuid import uuid4
 
@@ -53,6 +54,7 @@ class RemotePruner:
     run_name: str
     progress: Progress = field(default_factory=Progress)
     clock: Callable[[], float] = time.monotonic
+    grace_seconds: float = GRACE_SECONDS
 
     def survey(self, now: float) -> RemotePruned:
         """Return what would go at a moment of the store's clock; changes nothing."""
@@ -82,8 +84,11 @@ class RemotePruner:
             for upload in uploads:
                 self.storage.discard(upload)
             self._remove(leftovers, names, begun)
-        finally:
-            self.storage.delete([own])
+        except BaseException:
+            with suppress(ArchiveError):  # the failure under way says it all
+                self.storage.delete([own])
+            raise
+        self.storage.delete([own])
         gone = [*leftovers, *map(self._upload, uploads)]
         return RemotePruned(self.run_name, tuple(gone), num_too_young)
 
@@ -119,6 +124,8 @@ class RemotePruner:
         here = lock.this_process(lock.TIDYING)
         if owner[:2] != (socket.gethostname(), here.boot_id) or type(owner[2]) is not int:
             return False
+        if owner[2] == here.pid:  # of an earlier prune of this process, whose last request failed
+            return True
         try:
             os.kill(owner[2], 0)
         except ProcessLookupError:
@@ -143,7 +150,7 @@ class RemotePruner:
             what = self._what(stored.key.removeprefix(prefix), needed, old_records)
             if what is None:
                 continue
-            if now - stored.changed < GRACE_SECONDS:
+            if now - stored.changed < self.grace_seconds:
                 num_too_young += 1
             else:
                 leftovers.append(Leftover(stored.key, stored.size, what))
@@ -182,7 +189,7 @@ class RemotePruner:
 
     def _uploads(self, now: float) -> list[Unfinished]:
         found = self.storage.unfinished(f"{self.run_name}/")
-        return [one for one in found if now - one.begun >= GRACE_SECONDS]
+        return [one for one in found if now - one.begun >= self.grace_seconds]
 
     def _upload(self, one: Unfinished) -> Leftover:
         return Leftover(one.key, 0, "unfinished upload")
