@@ -61,7 +61,10 @@ def _base64(hexadecimal: str) -> str:
 class Blob(Protocol):
     """Bytes that can be read from anywhere, again and again."""
 
-    seal: Seal
+    @property
+    def seal(self) -> Seal:
+        """What its bytes are."""
+        ...
 
     def read(self, start: int, size: int) -> bytes:
         """Return that many bytes from `start`; StorageError if they are not there any more."""
