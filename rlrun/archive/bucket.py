@@ -105,7 +105,7 @@ class Bucket:
 
     def persist(self, attempt: Callable[[], _Result]) -> _Result:
         """Return what an attempt returns, made again while that helps; else its last CallError."""
-        client = self._clients.get(False)
+        client = self.client()
 
         def renew() -> None:
             with self._lock:

@@ -86,16 +86,17 @@ def _make_lean(events: Any) -> None:
     for operation in ("PutObject", "UploadPart"):
         events.register(f"choose-signer.s3.{operation}", _choose_signature)
         events.register_last(f"before-send.s3.{operation}", _send_in_pieces)
-    # to ask first whether a body is wanted takes a round trip: worth it for a part
-    events.register_last("before-call.s3.PutObject", _do_not_ask_first)
+    events.register_last("before-call.s3", _do_not_ask_first)  # behind who adds the question
 
 
 def _choose_signature(**_: Any) -> str:
     return _SIGNATURE
 
 
-def _do_not_ask_first(params: Any, **_: Any) -> None:
-    params["headers"].pop("Expect", None)
+def _do_not_ask_first(model: Any, params: Any, **_: Any) -> None:
+    """Send an object without asking whether it is wanted: that takes a round trip, as it does."""
+    if model.name == "PutObject":
+        params["headers"].pop("Expect", None)
 
 
 def _send_in_pieces(request: Any, **_: Any) -> None:
