@@ -88,6 +88,10 @@ def needed_by(manifest: bytes) -> set[str]:
     return {f"{NAME}/{entry['key']}" for entry in files}
 
 
+def destination_of(place: Place) -> S3Destination:
+    return S3Destination(place.bucket, place.prefix)
+
+
 def run_of(root: Path) -> RunDir:
     return RunDir(runs_folder(root) / NAME)
 
@@ -96,9 +100,18 @@ def run_of(root: Path) -> RunDir:
 class Access:
     """A way to a server, straight or through a proxy, with clients that live as long as it."""
 
-    server: Server
     endpoint: str
+    access_key: str
+    secret_key: str
     seconds: float = 30.0  # of patience
+
+    @classmethod
+    def to(cls, server: Server, endpoint: str | None = None, **options: Any) -> "Access":
+        """Return the way to a server, or to it through another endpoint."""
+        return cls(endpoint or server.endpoint, server.access_key, server.secret_key, **options)
+
+    def __reduce__(self) -> Any:  # clients do not travel to other processes
+        return Access, (self.endpoint, self.access_key, self.secret_key, self.seconds)
 
     @cached_property
     def clients(self) -> dict[bool, Any]:
@@ -111,14 +124,11 @@ class Access:
 
     @property
     def credentials(self) -> Credentials:
-        server = self.server
-        return Credentials(
-            server.access_key, server.secret_key, region=REGION, endpoint=self.endpoint
-        )
+        return Credentials(self.access_key, self.secret_key, region=REGION, endpoint=self.endpoint)
 
-    def storage(self, place: Place, root: Path) -> S3Storage:
+    def storage(self, destination: S3Destination, root: Path) -> S3Storage:
         return S3Storage(
-            S3Destination(place.bucket, place.prefix),
+            destination,
             self.credentials,
             root,
             transfers=TRANSFERS,
@@ -161,7 +171,8 @@ class Command:
         """Return a root and an archive for one case."""
         raise NotImplementedError
 
-    def act(self, root: Path, storage: Storage) -> None:
+    @staticmethod
+    def act(root: Path, storage: Storage) -> None:
         raise NotImplementedError
 
     def judge(self, root: Path, place: Place) -> None:
@@ -187,11 +198,19 @@ class Command:
                 self.is_archived(step, place)
 
     def is_archived(self, step: int, place: Place) -> None:
-        """Hold that every byte of a checkpoint is in the archive."""
+        """Hold that a checkpoint is in the archive; its bytes are looked at in `close`."""
         marked = f"{NAME}/manifests/step_{step}-"
         (manifest,) = [key for key in self.models.needed if key.startswith(marked)]
-        for key in (manifest, *self.models.needed[manifest]):
-            assert place.read(key) == self.models.objects[key], key
+        assert {manifest, *self.models.needed[manifest]} <= set(place.keys())
+
+    def has_every_byte(self, place: Place) -> None:
+        """Hold that every object of the run is there, byte for byte, and nothing else."""
+        assert {key: place.read(key) for key in place.keys()} == self.models.objects  # noqa: SIM118
+
+    def close(self) -> None:
+        """Hold that no case has changed the archive that all of them were given."""
+        if "full_place" in vars(self):
+            self.has_every_byte(self.full_place)
 
     def new_root(self, number: int) -> Path:
         root = self.folder / f"{self.name}{number}"
@@ -209,13 +228,13 @@ class Push(Command):
         self.models.copy_root(root)
         return root, self.place()
 
-    def act(self, root: Path, storage: Storage) -> None:
+    @staticmethod
+    def act(root: Path, storage: Storage) -> None:
         Pusher(run_of(root), root, storage, transfers=TRANSFERS, sleep=lambda _: None).push()
 
     def judge_end(self, root: Path, place: Place) -> None:
         super().judge_end(root, place)
-        there = place.keys()
-        assert {key: place.read(key) for key in there} == self.models.objects
+        self.has_every_byte(place)
         assert tree(run_of(root).path) == self.models.run
 
 
@@ -227,7 +246,8 @@ class CleanUp(Command):
         self.models.copy_root(root)
         return root, self.full_place
 
-    def act(self, root: Path, storage: Storage) -> None:
+    @staticmethod
+    def act(root: Path, storage: Storage) -> None:
         cleaner = Cleaner(run_of(root), storage, Rules(keep_latest=1), transfers=TRANSFERS)
         cleaned = cleaner.clean()
         for doubt in cleaned.doubts:
@@ -244,7 +264,8 @@ class Restore(Command):
     def world(self, number: int) -> tuple[Path, Place]:
         return self.new_root(number), self.full_place
 
-    def act(self, root: Path, storage: Storage) -> None:
+    @staticmethod
+    def act(root: Path, storage: Storage) -> None:
         Restorer(storage, root, NAME, transfers=TRANSFERS).restore("latest")
 
     def judge(self, root: Path, place: Place) -> None:
@@ -261,12 +282,11 @@ class RemotePrune(Command):
     name = "remote prune"
 
     def world(self, number: int) -> tuple[Path, Place]:
-        place = self.place()
-        self.fill(place)
-        place.put(SPARE, b"12345")
-        return self.new_root(number), place
+        self.full_place.put(SPARE, b"12345")  # every case ends without it
+        return self.new_root(number), self.full_place
 
-    def act(self, root: Path, storage: Storage) -> None:
+    @staticmethod
+    def act(root: Path, storage: Storage) -> None:
         RemotePruner(storage, NAME, grace_seconds=0).prune()
 
     def judge(self, root: Path, place: Place) -> None:

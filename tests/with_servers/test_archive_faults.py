@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.archiving import COMMANDS, NUM_STEPS, Access, Command, Models
+from support.archiving import COMMANDS, NUM_STEPS, Access, Command, Models, destination_of
 from support.fault_plan import Fault, Kind, Plan
 from support.fault_proxy import FaultProxy
 from support.s3_servers import Server
@@ -43,9 +43,9 @@ class Trials:
         self.command = command
         self.proxy = proxy
         server = command.server
-        self.straight = Access(server, server.endpoint)
-        self.spoiled = Access(server, proxy.endpoint)
-        self.hasty = Access(server, proxy.endpoint, SHORT_PATIENCE)
+        self.straight = Access.to(server)
+        self.spoiled = Access.to(server, proxy.endpoint)
+        self.hasty = Access.to(server, proxy.endpoint, seconds=SHORT_PATIENCE)
         self.num_cases = 0
         self._number = 0
 
@@ -54,14 +54,14 @@ class Trials:
         known = self.command.folder / "stores"
         for access in (self.straight, self.spoiled):
             root = self.command.folder / f"learning{len(access.endpoint)}"
-            access.storage(self.command.full_place, root).has_checksums()
+            access.storage(destination_of(self.command.full_place), root).has_checksums()
             shutil.copytree(root / "archive" / "stores", known, dirs_exist_ok=True)
             shutil.rmtree(root)
 
     def num_requests(self) -> int:
         self.proxy.restart(Plan())
         root, place = self._world()
-        self.command.act(root, self.spoiled.storage(place, root))
+        self.command.act(root, self.spoiled.storage(destination_of(place), root))
         self.command.judge_end(root, place)
         return len(self.proxy.requests)
 
@@ -75,13 +75,13 @@ class Trials:
         access = self.spoiled if fault.times else self.hasty
         self.proxy.restart(Plan([fault]))
         with suppress(RlrunError):  # a sentence is an outcome; anything else is not
-            self.command.act(root, access.storage(place, root))
+            self.command.act(root, access.storage(destination_of(place), root))
         if not self.proxy.num_applied:
             shutil.rmtree(root)
             return
         self.num_cases += 1
         self.command.judge(root, place)
-        self.command.act(root, self.straight.storage(place, root))
+        self.command.act(root, self.straight.storage(destination_of(place), root))
         self.command.judge_end(root, place)
         shutil.rmtree(root)
 
@@ -124,4 +124,5 @@ def test_a_fault_at_any_request_costs_nothing_and_the_same_command_goes_on(
     if kind in LASTING and server.name != "Swift":
         for at in range(0, num_requests, 3):
             found.try_one(Fault(kind, at, times=None))
+    found.command.close()
     counted(f"faults in requests to {server.name}", found.num_cases)
