@@ -25,8 +25,15 @@ def memory() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.mark.parametrize("when", get_args(When))
-@pytest.mark.parametrize("name", COMMANDS)
+CASES = [
+    (name, when)
+    for name in COMMANDS
+    for when in get_args(When)
+    if when != "file operation" or name in ("push", "cleanup")  # of the others: tests/archive
+]
+
+
+@pytest.mark.parametrize(("name", "when"), CASES)
 def test_killed_at_any_call_nothing_is_lost_and_the_same_command_goes_on(
     name: str, when: When, seaweedfs: Server, memory: Path, counted: Callable[[str, int], None]
 ) -> None:
@@ -41,11 +48,11 @@ def test_killed_at_any_call_nothing_is_lost_and_the_same_command_goes_on(
         code = archive_forks.run(Job(name, root, destination_of(place), access, when, number))
         assert code == KILLED, number
         command.judge(root, place)
-        again = archive_forks.run(Job(name, root, destination_of(place), access))
-        assert again == 0, number
+        command.act(root, access.storage(destination_of(place), root))
         command.judge_end(root, place)
         shutil.rmtree(root)
-    counted(f"kills of archive commands at a {when}", num_calls)
+    command.close()
+    counted("kills of archive commands", num_calls)
 
 
 def learn(command: Any, access: Access) -> None:
@@ -57,9 +64,7 @@ def learn(command: Any, access: Access) -> None:
 
 def count_calls(command: Any, access: Access, when: When, counts: Path) -> int:
     root, place = command.world(10**6)
-    assert (
-        archive_forks.run(Job(command.name, root, destination_of(place), access, counts=counts))
-        == 0
-    )
+    job = Job(command.name, root, destination_of(place), access, counts=counts)
+    assert archive_forks.run(job) == 0
     command.judge_end(root, place)
     return counts.read_text().splitlines().count(when)
