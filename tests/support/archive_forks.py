@@ -57,8 +57,8 @@ class _Counter:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def work(job: Job) -> None:
-    """Run the job's command in this process and end it."""
+def work(job: Job, barrier: Any = None) -> None:
+    """Run the job's command in this process, when all others are ready too, and end it."""
     if job.mishap is not None:
         job.mishap()
     count = _Counter(job)
@@ -72,6 +72,8 @@ def work(job: Job) -> None:
 
     Bucket.try_once = try_once  # type: ignore[method-assign]
     storage = job.access.storage(job.destination, job.root)
+    if barrier is not None:
+        barrier.wait()
     with files.watched(lambda _operation, _path: count("file operation")):
         try:
             COMMANDS[job.command].act(job.root, storage)
@@ -89,9 +91,14 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["support.archive_forks"])
 
 
-def start(job: Job) -> Any:
+def barrier(parties: int) -> Any:
+    """Return a barrier that forks can wait at."""
+    return _CONTEXT.Barrier(parties)
+
+
+def start(job: Job, barrier: Any = None) -> Any:
     """Start the job in a fork of the server; return the process."""
-    process = _CONTEXT.Process(target=work, args=[job])
+    process = _CONTEXT.Process(target=work, args=[job, barrier])
     process.start()
     return process
 

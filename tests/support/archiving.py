@@ -13,6 +13,7 @@ from uuid import uuid4
 import boto3
 
 from rlrun.archive import s3_client
+from rlrun.archive.blobs import LEAST_PART_BYTES
 from rlrun.archive.cleanup import Cleaner
 from rlrun.archive.credentials import Credentials
 from rlrun.archive.destination import S3Destination
@@ -46,13 +47,13 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
-def make_run(root: Path, steps: Sequence[int]) -> RunDir:
+def make_run(root: Path, steps: Sequence[int], weights: bytes = b"12345") -> RunDir:
     """Make a run with some checkpoints, as small as a run can be."""
     made = RunMaker(root, NAME, "train:\n  max_steps: 20\n")
     made.opens(1)
     made.starts(1)
     for step in steps:
-        made.saves(step)
+        made.saves(step, weights=weights)
     made.ends(1, step=steps[-1], outcome="steps_done")
     return made.run
 
@@ -60,10 +61,10 @@ def make_run(root: Path, steps: Sequence[int]) -> RunDir:
 class Models:
     """What everything must look like, learned from a run that was archived in a folder."""
 
-    def __init__(self, folder: Path, steps: Sequence[int]) -> None:
-        self.steps = steps
+    def __init__(self, folder: Path, command: "type[Command]") -> None:
+        self.steps = steps = range(1, command.num_steps + 1)
         self.root = folder / "root"
-        run = make_run(self.root, steps)
+        run = make_run(self.root, steps, bytes(range(250)) * (command.num_bytes // 250))
         self.run = tree(run.path)
         self.store = FolderStorage(folder / "store")
         Pusher(run, self.root, self.store).push()
@@ -147,6 +148,9 @@ class Command:
     """A command of the archive, in a world that is made for it."""
 
     name: str
+    num_steps = 1  # of the run
+    num_bytes = 250  # of a checkpoint's weights
+    operations: frozenset[str] = frozenset()  # that are spoiled; empty: all
 
     def __init__(self, models: Models, server: Server, folder: Path) -> None:
         self.models = models
@@ -238,8 +242,17 @@ class Push(Command):
         assert tree(run_of(root).path) == self.models.run
 
 
+class LargePush(Push):
+    """A file that goes in parts: what is spoiled is what a small one does not need."""
+
+    name = "push of a large file"
+    num_bytes = LEAST_PART_BYTES + 250_000
+    operations = frozenset({"begin upload", "put part", "list parts", "complete upload"})
+
+
 class CleanUp(Command):
     name = "cleanup"
+    num_steps = 2
 
     def world(self, number: int) -> tuple[Path, Place]:
         root = self.new_root(number)
@@ -297,5 +310,4 @@ class RemotePrune(Command):
         assert set(place.keys()) == set(self.models.objects)
 
 
-COMMANDS = {one.name: one for one in (Push, CleanUp, Restore, RemotePrune)}
-NUM_STEPS = {CleanUp.name: 2}  # the others need one checkpoint
+COMMANDS = {one.name: one for one in (Push, LargePush, CleanUp, Restore, RemotePrune)}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.archiving import COMMANDS, NUM_STEPS, Access, Command, Models, destination_of
+from support.archiving import COMMANDS, Access, Command, Models, destination_of
 from support.fault_plan import Fault, Kind, Plan
 from support.fault_proxy import FaultProxy
 from support.s3_servers import Server
@@ -30,10 +30,10 @@ EVERY = {"SeaweedFS": 1, "moto": 1, "Swift": 5}  # of so many requests one is sp
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Models]:
     @cache
-    def of_steps(num_steps: int) -> Models:
-        return Models(tmp_path_factory.mktemp("models"), range(1, num_steps + 1))
+    def of_command(name: str) -> Models:
+        return Models(tmp_path_factory.mktemp("models"), COMMANDS[name])
 
-    return lambda name: of_steps(NUM_STEPS.get(name, 1))
+    return of_command
 
 
 class Trials:
@@ -58,12 +58,18 @@ class Trials:
             shutil.copytree(root / "archive" / "stores", known, dirs_exist_ok=True)
             shutil.rmtree(root)
 
-    def num_requests(self) -> int:
+    def spoilable(self) -> list[int]:
+        """Return the numbers of the requests that are to be spoiled, one by one."""
         self.proxy.restart(Plan())
         root, place = self._world()
         self.command.act(root, self.spoiled.storage(destination_of(place), root))
         self.command.judge_end(root, place)
-        return len(self.proxy.requests)
+        wanted = self.command.operations
+        return [
+            request.index
+            for request in self.proxy.requests
+            if not wanted or request.operation in wanted
+        ]
 
     def _world(self) -> Any:
         self._number += 1
@@ -117,12 +123,11 @@ def test_a_fault_at_any_request_costs_nothing_and_the_same_command_goes_on(
 ) -> None:
     found = trials(name)
     every = EVERY[server.name]
-    num_requests = found.num_requests()
-    begin = list(Kind).index(kind) % every
-    for at in range(begin, num_requests, every):
+    requests = found.spoilable()
+    for at in requests[list(Kind).index(kind) % every :: every]:
         found.try_one(Fault(kind, at))
     if kind in LASTING and server.name != "Swift":
-        for at in range(0, num_requests, 3):
+        for at in requests[::3]:
             found.try_one(Fault(kind, at, times=None))
     found.command.close()
     counted(f"faults in requests to {server.name}", found.num_cases)
