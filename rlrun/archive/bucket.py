@@ -145,4 +145,4 @@ class _Explained:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, CallError):
-            raise self._bucket.error(error.problem, self._deed) from error.__cause__
+            raise self._bucket.error(error.problem, self._deed) from None

@@ -133,3 +133,14 @@ def test_a_file_that_changed_is_not_tried_again(tmp_path: Path, pool: ThreadPool
     with pytest.raises(StorageError, match="changed meanwhile"):
         sender_of(fake, tmp_path / "uploads", pool).put("x", blob, lambda _: None)
     assert "x" not in fake.objects
+
+
+def test_an_upload_that_is_refused_after_an_answer_was_lost_is_looked_for(
+    tmp_path: Path, pool: ThreadPoolExecutor
+) -> None:
+    fake = FakeS3()
+    fake.fail("complete_multipart_upload", TimeoutError(), acts=True)
+    fake.fail("complete_multipart_upload", Refusal("InvalidArgument", 400))
+    sender_of(fake, tmp_path, pool).put("x", BLOB, lambda _: None)
+    assert fake.objects["x"][0] == DATA
+    assert fake.calls["create_multipart_upload"] == 1

@@ -68,7 +68,7 @@ class Liar(FakeS3):
         (FakeS3(strict=False, echoes=False), Abilities(refuses_wrong_md5=True), False, True),
         (NoParts(), Abilities(True, False, True, False, True), False, True),
         (CredulousWithParts(), Abilities(True, False, True, True, True), False, True),
-        (Liar(), Abilities(True, False, False, False, True), False, True),
+        (Liar(), Abilities(True, True, False, False, False), False, False),
     ],
 )
 def test_what_a_store_does_is_seen(

@@ -87,6 +87,7 @@ def test_a_large_body_is_sent_in_pieces_of_known_length() -> None:
     assert header(request, "Content-Length") == str(len(data))
     assert header(request, "x-amz-content-sha256") == hashlib.sha256(data).hexdigest()
     assert header(request, "Transfer-Encoding") is None
+    assert header(request, "Expect") is None
 
 
 def test_a_plain_client_signs_the_body_as_it_is() -> None:
