@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import jobs
 
 
 @pytest.fixture
@@ -15,3 +16,9 @@ def memory_folder() -> Iterator[Path]:
     parent = memory if os.access(memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=parent) as name:
         yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def micro_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The micro model with one layer: what befalls files does not ask how deep a model is."""
+    return jobs.make_model(tmp_path_factory.mktemp("models") / "micro", num_layers=1)

@@ -1,7 +1,7 @@
 """Sessions in forked processes, which a test may kill in front of any file operation.
 
-A fork server imports torch, transformers and peft once and computes nothing, so a session costs
-milliseconds to start; a fork of a process that has computed would hang.
+A fork server imports torch, transformers and peft once and trains once, on one thread, so a session
+costs milliseconds to start (`support.warm_server` says why its forks do not hang).
 """
 
 import logging
@@ -18,7 +18,8 @@ from rlrun.runs import files
 from rlrun.runs.layout import RunDir
 from rlrun.runs.request import SessionRequest
 
-PRELOADED = ["support.jobs", "support.session_imports", "support.scoring_jobs"]
+PRELOADED = ["support.jobs", "support.session_imports", "support.scoring_jobs",
+             "support.warm_server"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def work(job: Job) -> None:
     """Run the job's session in this process and end it with the session's exit code."""
     from rlrun.trainer.worker import run_session
 
-    _prepare(job)
+    prepare(job)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     with files.watched(_watcher(job)):
         code = run_session(RunDir(job.run_dir), job.request, heartbeat_seconds=None)
@@ -51,13 +52,14 @@ def serve(job: Job) -> None:
     """Be the worker process that the command line starts: it listens to signals."""
     from rlrun.trainer.__main__ import main
 
-    _prepare(job)
+    prepare(job)
     sys.argv = ["rlrun.trainer", str(job.run_dir), "--request", job.request.to_text()]
     with files.watched(_watcher(job)):
         main()
 
 
-def _prepare(job: Job) -> None:
+def prepare(job: Job) -> None:
+    """Let this process be the job's: its task, what goes wrong in it, where it prints to."""
     from rlrun.trainer import workbench
     from support.micro_task import MicroTask
 
@@ -68,6 +70,13 @@ def _prepare(job: Job) -> None:
         descriptor = os.open(job.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
+
+
+def write_model(folder: Path, num_layers: int) -> None:
+    """Write the micro model to a folder."""
+    from support import micro_model
+
+    micro_model.write(folder, num_layers)
 
 
 def create(root: Path, name: str, model: Path, job: Job) -> None:
@@ -83,7 +92,7 @@ def command(job: Job, *arguments: str) -> None:
     """Run a command line in this process, dying where the job says."""
     from rlrun.cli.app import run
 
-    _prepare(job)
+    prepare(job)
     with files.watched(_watcher(job)):
         code = run(arguments)
     sys.stdout.flush()
@@ -120,6 +129,12 @@ _CONTEXT.set_forkserver_preload(PRELOADED)
 def run(job: Job, *, timeout_seconds: float = 120) -> int:
     """Run a session to its end; return its exit code, or minus the signal that ended it."""
     return in_fork(work, job, timeout_seconds=timeout_seconds)
+
+
+def make_model(folder: Path, num_layers: int = 2) -> Path:
+    """Make the micro model in a process of its own, so that the caller computes nothing."""
+    assert in_fork(write_model, folder, num_layers) == 0
+    return folder
 
 
 def run_worker(job: Job) -> int:
