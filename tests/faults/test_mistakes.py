@@ -1,34 +1,19 @@
 """The tests of the tests: each mistake in rlrun must be noticed by the test that is named for it.
 
 A mistake is a small edit of the source, made in memory (`support.mistakes`); the test is run by a
-pytest of its own and must fail.  Where a mistake is caught nowhere, a test is missing.
+pytest in a process of its own and must fail.  Where a mistake is caught nowhere, a test is missing.
 """
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.mistakes import MISTAKES
+from support import jobs
+from support.mistakes import MISTAKES, run_test
 
 TESTS = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
 FAILED = 1  # pytest: some tests failed
-
-
-def run_test(node: str, mistake: str) -> subprocess.CompletedProcess[str]:
-    plugin = ["-p", "support.mistakes", "-p", "no:cacheprovider", "-q", "-x", "--tb=line"]
-    roots = os.pathsep.join([str(TESTS), str(TESTS.parent)])
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", *plugin, str(TESTS / node)],
-        env={**os.environ, "MISTAKE": mistake, "PYTHONPATH": roots},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 CRASH = (
@@ -93,10 +78,12 @@ def test_every_mistake_is_named_with_a_test() -> None:
 
 
 @pytest.mark.parametrize("mistake", CAUGHT_BY)
-def test_a_mistake_is_noticed(mistake: str, counted: Any) -> None:
-    result = run_test(CAUGHT_BY[mistake], mistake)
-    assert result.returncode == FAILED, result.stdout + result.stderr
-    summary = result.stdout.splitlines()[-1]
-    assert summary.startswith("1 failed"), result.stdout  # it did not stumble over the edit
-    assert "so must this mistake" not in result.stdout, result.stdout
+def test_a_mistake_is_noticed(mistake: str, memory_folder: Path, counted: Any) -> None:
+    node = str(TESTS / CAUGHT_BY[mistake])
+    code = jobs.in_fork(run_test, node, mistake, memory_folder, timeout_seconds=300)
+    said = (memory_folder / "output").read_text()
+    assert code == FAILED, said
+    summary = said.splitlines()[-1]
+    assert summary.startswith("1 failed"), said  # it did not stumble over the edit
+    assert "so must this mistake" not in said, said
     counted("deliberate mistakes, each noticed by a test", 1)

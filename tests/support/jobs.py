@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from rlrun.runs import files
 from rlrun.runs.layout import RunDir
 from rlrun.runs.request import SessionRequest
 
-PRELOADED = ["support.jobs", "support.session_imports", "support.scoring_jobs",
+PRELOADED = ["pytest", "support.jobs", "support.session_imports", "support.scoring_jobs",
              "support.warm_server"]  # fmt: skip
 
 
@@ -30,6 +31,7 @@ class Job:
     request: SessionRequest = field(default_factory=lambda: SessionRequest(device="cpu"))
     kill_at_call: int | None = None  # SIGKILL in front of this file operation, counted from 0
     kill_after_steps: int | None = None  # SIGKILL when that many steps were reported
+    stop_at_calls: tuple[int, ...] = ()  # SIGSTOP in front of these
     signals: tuple[tuple[str, int], ...] = ()  # SIGTERM before the n-th such call, from 1
     mishap: Callable[[], None] | None = None  # called first; patches what is to go wrong
     trace: Path | None = None  # receives each file operation before it is made: also of the killed
@@ -113,6 +115,8 @@ def _watcher(job: Job) -> Callable[[str, Path], None]:
         is_late = job.kill_after_steps is not None and num_steps > job.kill_after_steps
         if is_late or len(calls) - 1 == job.kill_at_call:
             os.kill(os.getpid(), signal.SIGKILL)
+        if len(calls) - 1 in job.stop_at_calls:
+            os.kill(os.getpid(), signal.SIGSTOP)
         if (calls[-1], calls.count(calls[-1])) in job.signals:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -122,8 +126,14 @@ def _watcher(job: Job) -> Callable[[str, Path], None]:
 _TESTS = Path(__file__).parents[1]
 _ROOTS = [str(_TESTS), str(_TESTS.parent), os.environ.get("PYTHONPATH", "")]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, _ROOTS))  # the server inherits no sys.path
-_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT: Any = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(PRELOADED)
+
+
+def fork_from_here() -> None:
+    """Fork from this process, itself a fork of the server, from now on."""
+    global _CONTEXT
+    _CONTEXT = multiprocessing.get_context("fork")
 
 
 def run(job: Job, *, timeout_seconds: float = 120) -> int:
@@ -142,9 +152,9 @@ def run_worker(job: Job) -> int:
     return in_fork(serve, job)
 
 
-def start(target: Callable[..., None], *arguments: object) -> multiprocessing.process.BaseProcess:
+def start(target: Callable[..., None], *arguments: object) -> BaseProcess:
     """Call `target` in a fork of the server; return the process, which goes on."""
-    process = _CONTEXT.Process(target=target, args=arguments)
+    process: BaseProcess = _CONTEXT.Process(target=target, args=arguments)
     process.start()
     return process
 

@@ -1,18 +1,20 @@
 """Mistakes that somebody might make in rlrun, each a small edit of its source, in memory only.
 
-As a plugin (`pytest -p support.mistakes`, with MISTAKE set to a name) it makes one of them in the
-test's process and in every forked session, so that a test tells whether it would notice.
+`run_test` makes one of them in a fork of the server and runs a test there, whose sessions are forks
+of that fork and have the mistake too, so that the test tells whether it would notice.
 """
 
 import inspect
 import os
+import sys
 import textwrap
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial, reduce
+from dataclasses import dataclass
+from functools import reduce
 from importlib import import_module
+from pathlib import Path
 from types import FunctionType
-from typing import Any
+
+from support import jobs
 
 _edited: dict[str, str] = {}  # sources of functions that were edited before, by where they are
 
@@ -199,20 +201,17 @@ def make(name: str) -> None:
         edit()
 
 
-def pytest_configure() -> None:
-    """Make the mistake that MISTAKE names here and in every session that a test forks."""
-    from support import jobs, mishaps
+def run_test(node: str, mistake: str, folder: Path) -> None:
+    """Run a test in this process with a mistake in it; end with pytest's exit code."""
+    import pytest
 
-    name, start = os.environ["MISTAKE"], jobs.start
-
-    def start_with_it(target: Callable[..., None], *arguments: object) -> Any:
-        def spoiled(argument: object) -> object:
-            if not isinstance(argument, jobs.Job):
-                return argument
-            things = [partial(make, name), *([argument.mishap] if argument.mishap else [])]
-            return replace(argument, mishap=partial(mishaps.several, *things))
-
-        return start(target, *map(spoiled, arguments))
-
-    make(name)
-    jobs.start = start_with_it
+    output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    make(mistake)
+    jobs.fork_from_here()
+    plugins = ("-p", "no:cacheprovider", "-p", "no:xdist")
+    words = ("-q", "-x", "--tb=line", f"--basetemp={folder / 'tmp'}", node)
+    code = pytest.main([*plugins, *words])
+    sys.stdout.flush()
+    os._exit(code)
