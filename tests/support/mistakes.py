@@ -201,16 +201,17 @@ def make(name: str) -> None:
         edit()
 
 
-def run_test(node: str, mistake: str, folder: Path) -> None:
-    """Run a test in this process with a mistake in it; end with pytest's exit code."""
+def run_test(node: str, mistake: str | None, folder: Path) -> None:
+    """Run a test in this process with a mistake in it, if any; end with pytest's exit code."""
     import pytest
 
     output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    make(mistake)
+    if mistake is not None:
+        make(mistake)
     jobs.fork_from_here()
-    plugins = ("-p", "no:cacheprovider", "-p", "no:xdist")
+    plugins = ("-p", "no:cacheprovider", "-p", "no:xdist", "--assert=plain")
     words = ("-q", "-x", "--tb=line", f"--basetemp={folder / 'tmp'}", node)
     code = pytest.main([*plugins, *words])
     sys.stdout.flush()
