@@ -212,7 +212,8 @@ def run_test(node: str, mistake: str | None, folder: Path) -> None:
         make(mistake)
     jobs.fork_from_here()
     plugins = ("-p", "no:cacheprovider", "-p", "no:xdist", "--assert=plain")
-    words = ("-q", "-x", "--tb=line", f"--basetemp={folder / 'tmp'}", node)
+    # -s: what forks print goes to the descriptors, not to what pytest puts in their place
+    words = ("-q", "-x", "-s", "--tb=line", f"--basetemp={folder / 'tmp'}", node)
     code = pytest.main([*plugins, *words])
     sys.stdout.flush()
     os._exit(code)
