@@ -211,9 +211,9 @@ def run_test(node: str, mistake: str | None, folder: Path) -> None:
     if mistake is not None:
         make(mistake)
     jobs.fork_from_here()
-    plugins = ("-p", "no:cacheprovider", "-p", "no:xdist", "--assert=plain")
-    # -s: what forks print goes to the descriptors, not to what pytest puts in their place
-    words = ("-q", "-x", "-s", "--tb=line", f"--basetemp={folder / 'tmp'}", node)
+    plugins = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:logging")
+    # no:logging, -s: what forks log and print goes to the descriptors, not to pytest
+    words = ("-q", "-x", "-s", "--assert=plain", "--tb=line", f"--basetemp={folder / 'tmp'}", node)
     code = pytest.main([*plugins, *words])
     sys.stdout.flush()
     os._exit(code)
