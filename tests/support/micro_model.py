@@ -1,7 +1,7 @@
 """A random two-layer character model: training on it means nothing and takes milliseconds.
 
-Run as a script (`python -m support.micro_model FOLDER`), so that the caller's process computes
-nothing.
+Run as a script (`python -m support.micro_model FOLDER [HIDDEN]`), so that the caller's process
+computes nothing.
 """
 
 import sys
@@ -42,11 +42,11 @@ def make_model(seed: int = 0, hidden: int = 32) -> LlamaForCausalLM:
     return LlamaForCausalLM(config).eval()
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, hidden: int = 32) -> None:
     torch.set_num_threads(1)
-    make_model().save_pretrained(folder)
+    make_model(hidden=hidden).save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
