@@ -1,29 +1,34 @@
 """What a step takes, and what its parts cost: sampling, update, save, determinism, replay.
 
-Each measurement is a run of its own, worked by the real worker in a process of its own; the first
-two steps of a session warm up and are left out.  Writes one JSON line a run, then the ratios.
+Each measurement is a run of its own, worked in a fork that has the libraries imported; the replay
+is worked in a process of its own, as a user resumes.  The first two steps of a session warm up and
+are left out.  Prints a JSON line a run, then the ratios.
 
-usage: steps.py [--device D] [--steps N] [--models tiny,llama] [--small] [--out FILE]
+usage: steps.py [--device D] [--steps N] [--tokens T] [--models tiny,llama] [--small]
 """
 
 import argparse
 import json
+import multiprocessing
+import os
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import torch
 from sessions import make_run, work_in_process
 
 from rlrun.runs import jsonl, ledger
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import SessionStart
+from rlrun.runs.request import SessionRequest
 
+# The server computes nothing: what has started CUDA, or torch's threads, cannot be forked.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["rlrun.trainer.loop", "rlrun.trainer.preparation", "peft"])
 NUM_WARM = 2
 TINY = ["saving.every_steps=null"]
 LLAMA = [
@@ -32,7 +37,6 @@ LLAMA = [
     "grpo.prompts_per_step=8",
     "grpo.group_size=8",
     "grpo.kl_weight=0.01",  # a random model's groups are all alike; with it they are trained on
-    "sampling.max_completion_tokens=64",
     "sampling.batch_rows=64",
 ]
 SMALL = ["grpo.prompts_per_step=2", "sampling.max_completion_tokens=8", "sampling.batch_rows=16"]
@@ -40,12 +44,13 @@ VARIANTS: dict[str, list[str]] = {
     "plain": [],
     "not deterministic": ["train.deterministic=false"],
     "saved each step": ["saving.every_steps=1"],
-    "saved each step, waiting": ["saving.every_steps=1", "saving.background=false"],
+    "saved each step, waited for": ["saving.every_steps=1", "saving.background=false"],
 }
 
 
-def make_llama(folder: Path, *, is_small: bool) -> Path:
-    """Write a random Llama of SmolLM2-135M's shape, with the built-in tokenizer."""
+def make_llama(folder: Path, num_layers: int) -> None:
+    """Write a random Llama of SmolLM2-135M's width, with the built-in tokenizer."""
+    import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     from rlrun.engines.model_source import BUILTIN_MODELS
@@ -56,7 +61,7 @@ def make_llama(folder: Path, *, is_small: bool) -> Path:
         vocab_size=49152,
         hidden_size=576,
         intermediate_size=1536,
-        num_hidden_layers=2 if is_small else 30,
+        num_hidden_layers=num_layers,
         num_attention_heads=9,
         num_key_value_heads=3,
         pad_token_id=0,
@@ -66,7 +71,23 @@ def make_llama(folder: Path, *, is_small: bool) -> Path:
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return folder
+
+
+def work_in_fork(run: RunDir, device: str) -> None:
+    """Work one session to the run's end in a process that finds its libraries imported."""
+    process = FORKS.Process(target=work, args=(run.path, device))
+    process.start()
+    process.join()
+    if process.exitcode != 0:
+        raise RuntimeError(f"a session on {run.path} ended with {process.exitcode}")
+
+
+def work(run_dir: Path, device: str) -> None:
+    """Be the worker."""
+    from rlrun.trainer.worker import run_session
+
+    code = run_session(RunDir(run_dir), SessionRequest(device=device))
+    os._exit(code)
 
 
 def median_of(records: Sequence[dict[str, Any]], key: str) -> float:
@@ -119,17 +140,19 @@ def measure(root: Path, model: str, settings: Sequence[str], device: str) -> lis
         run = make_run(
             root, f"{model}-{variant}".replace(" ", "-").replace(",", ""), [*settings, *changes]
         )
-        rows.append(worked(run, f"{model}, {variant}", device))
+        rows.append(worked(run, f"{model}, {variant}", device, work_in_fork))
     run = RunDir(root / "training_runs" / f"{model}-plain")
     for path in sorted(run.training_state.glob("step_*")):
         path.rename(root / f"{run.name}-{path.name}")
-    rows.append(worked(run, f"{model}, replayed", device))
+    rows.append(worked(run, f"{model}, replayed", device, work_in_process))
     return rows
 
 
-def worked(run: RunDir, name: str, device: str) -> dict[str, Any]:
+def worked(
+    run: RunDir, name: str, device: str, work: Callable[[RunDir, str], None]
+) -> dict[str, Any]:
     started = time.time()
-    work_in_process(run, device)
+    work(run, device)
     row = describe(run, name, started, time.time() - started)
     print(json.dumps(row), flush=True)
     return row
@@ -143,7 +166,7 @@ def ratios_of(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         "deterministic / not, sampling": (plain, loose, "sampling_seconds"),
         "deterministic / not, update": (plain, loose, "update_seconds"),
         "saved each step / not": (saved, plain, "seconds_between_steps"),
-        "saved each step, waiting / not": (waiting, plain, "seconds_between_steps"),
+        "saved each step, waited for / not": (waiting, plain, "seconds_between_steps"),
         "replayed / first, update": (replayed, plain, "update_seconds"),
         "replayed / first, step": (replayed, plain, "seconds_per_step"),
     }
@@ -156,9 +179,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--models", default="tiny,llama")
     parser.add_argument("--small", action="store_true", help="two layers: to try the script")
-    parser.add_argument("--out", type=argparse.FileType("w"), default=sys.stdout)
+    parser.add_argument("--tokens", type=int, default=64, help="a completion of the Llama's")
     arguments = parser.parse_args()
-    found = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for model in arguments.models.split(","):
@@ -166,12 +188,16 @@ def main() -> None:
             steps = arguments.steps or (40 if model == "tiny" else 8)
             settings.append(f"train.max_steps={steps}")
             if model != "tiny":
+                settings.append(f"sampling.max_completion_tokens={arguments.tokens}")
                 settings += SMALL if arguments.small else []
-                settings.append(f"model.path={make_llama(root / model, is_small=arguments.small)}")
+                settings.append(f"model.path={root / model}")
+                made = FORKS.Process(
+                    target=make_llama, args=(root / model, 2 if arguments.small else 30)
+                )
+                made.start()
+                made.join()
             rows = measure(root, model, settings, arguments.device)
-            found[model] = {"rows": rows, "ratios": ratios_of(rows)}
-            print(json.dumps({model: found[model]["ratios"]}), flush=True)
-    json.dump(found, arguments.out, indent=1)
+            print(json.dumps({model: ratios_of(rows)}), flush=True)
 
 
 if __name__ == "__main__":
