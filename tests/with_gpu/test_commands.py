@@ -34,23 +34,23 @@ def test_the_tiny_recipe_learns_twenty_points_within_its_hundred_steps(
     assert mean(rewards[-5:]) - mean(rewards[:3]) > 0.2
 
 
-def test_a_killed_and_a_stopped_run_end_in_the_same_bytes(tmp_path: Path, device: str) -> None:
-    on = ("--device", device)
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_run_that_is_stopped_or_killed_ends_in_the_same_bytes(
+    is_killed: bool, tmp_path: Path, device: str
+) -> None:
+    on, run = ("--device", device), run_of(tmp_path, "resumed")
     told(tmp_path, "train", "--name", "straight", *SETTINGS, *on)
+    if is_killed:
+        told(tmp_path, "train", "--name", "resumed", "--detach", *SETTINGS, *on)
+        wait_for(lambda: num_logged(run) >= 6)
+        owner = lock.find_holder(run)
+        assert owner is not None
+        os.killpg(owner.pid, signal.SIGKILL)
+        wait_for(lambda: lock.find_holder(run) is None)
+    else:
+        told(tmp_path, "train", "--name", "resumed", "--steps", "3", *SETTINGS, *on)
+    assert "bitwise: continues from step" in told(tmp_path, "resume", "resumed", *on).stderr
     expected = oracle.digest(run_of(tmp_path, "straight").path)
-
-    told(tmp_path, "train", "--name", "stopped", "--steps", "3", *SETTINGS, *on)
-    assert "bitwise: continues from step 3" in told(tmp_path, "resume", "stopped", *on).stderr
-    assert oracle.differences(expected, oracle.digest(run_of(tmp_path, "stopped").path)) == []
-
-    told(tmp_path, "train", "--name", "killed", "--detach", *SETTINGS, *on)
-    run = run_of(tmp_path, "killed")
-    wait_for(lambda: num_logged(run) >= 6)
-    owner = lock.find_holder(run)
-    assert owner is not None
-    os.killpg(owner.pid, signal.SIGKILL)
-    wait_for(lambda: lock.find_holder(run) is None)
-    assert "bitwise: continues from step" in told(tmp_path, "resume", "killed", *on).stderr
     assert oracle.differences(expected, oracle.digest(run.path)) == []
 
 
