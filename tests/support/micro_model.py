@@ -1,5 +1,10 @@
-"""A random character model of two layers: training on it means nothing and takes milliseconds."""
+"""A random character model of two layers: training on it means nothing and takes milliseconds.
 
+Run as a script (`python -m support.micro_model FOLDER [HIDDEN]`) it leaves the caller's process
+without having computed anything.
+"""
+
+import sys
 from pathlib import Path
 
 import torch
@@ -38,9 +43,13 @@ def make_model(seed: int = 0, hidden: int = 32, num_layers: int = 2) -> LlamaFor
     return LlamaForCausalLM(config).eval()
 
 
-def write(folder: Path, num_layers: int = 2) -> None:
+def write(folder: Path, num_layers: int = 2, hidden: int = 32) -> None:
     """Write the model to a folder, in a process that computes on one thread."""
     torch.set_num_threads(1)
     disable_progress_bar()
-    make_model(num_layers=num_layers).save_pretrained(folder)
+    make_model(hidden=hidden, num_layers=num_layers).save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]), hidden=int(sys.argv[2]) if sys.argv[2:] else 32)
