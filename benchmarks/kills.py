@@ -9,21 +9,14 @@ usage: PYTHONPATH=tests kills.py [--kills N] [--seed S] [--first-run R] [--max-m
 
 import argparse
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from support import jobs
 from support.kills import SETTINGS, Counts, Course
 
 NUM_IN_A_ROW = 5
-
-
-def make_model(folder: Path) -> Path:
-    """Make the model in a process of its own: this one computes nothing."""
-    subprocess.run([sys.executable, "-m", "support.micro_model", str(folder)], check=True)
-    return folder
 
 
 def main() -> None:
@@ -37,7 +30,7 @@ def main() -> None:
     counts = Counts()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = make_model(folder / "model")
+        model = jobs.make_model(folder / "model")
         courses: dict[str, Course] = {}
         number = arguments.first_run
         while counts.num_kills < arguments.kills and time.monotonic() < give_up:

@@ -3,7 +3,7 @@
 Save: the time for which training stands still at a checkpoint, against one copy of the same bytes
 in memory.  Replay: the updates of steps taken again from the journal, against the first time.
 
-usage: sessions.py [--rounds N] [--hidden H]
+usage: sessions.py [--rounds N] [--hidden H] [--device D]
 """
 
 import argparse
@@ -14,7 +14,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -54,7 +56,9 @@ def tensors_in(value: object) -> list[torch.Tensor]:
     return [tensor for item in inner for tensor in tensors_in(item)] if is_container else []
 
 
-def measure_saves(root: Path, name: str, overrides: Sequence[str]) -> dict[str, object]:
+def measure_saves(
+    root: Path, name: str, overrides: Sequence[str], device: str
+) -> dict[str, object]:
     """Return the stall of each save and the time to copy its bytes, in one run."""
     stalls: list[float] = []
     copies: list[float] = []
@@ -79,7 +83,7 @@ def measure_saves(root: Path, name: str, overrides: Sequence[str]) -> dict[str, 
 
     Session._save, StateCopy.__init__ = save_timed, init_noted  # type: ignore[method-assign]
     try:
-        run_session(make_run(root, name, overrides), SessionRequest(device="cpu"))
+        run_session(make_run(root, name, overrides), SessionRequest(device=device))
     finally:
         Session._save, StateCopy.__init__ = save, copy_init  # type: ignore[method-assign]
     stall, copy = statistics.median(stalls), statistics.median(copies)
@@ -95,7 +99,7 @@ def measure_saves(root: Path, name: str, overrides: Sequence[str]) -> dict[str, 
     }
 
 
-def measure_replay(root: Path, steps: int, rounds: int) -> dict[str, object]:
+def measure_replay(root: Path, steps: int, rounds: int, device: str) -> dict[str, object]:
     """Return what replayed updates cost against the first time, the median over rounds.
 
     Each round trains in one process, forgets its checkpoint, and replays in another.
@@ -104,11 +108,11 @@ def measure_replay(root: Path, steps: int, rounds: int) -> dict[str, object]:
     for number in range(rounds):
         settings = [f"train.max_steps={steps}", "saving.every_steps=null"]
         run = make_run(root, f"replay{number}", settings)
-        work_in_process(run)
+        work_in_process(run, device)
         first = update_seconds(run.train_log)
         for path in sorted(run.training_state.glob("step_*")):
             path.rename(root / f"{run.name}-{path.name}")
-        work_in_process(run)
+        work_in_process(run, device)
         again = update_seconds(run.train_log)
         ratios.append(sum(again[2:]) / sum(first[2:]))  # the first steps warm up
     return {
@@ -120,9 +124,9 @@ def measure_replay(root: Path, steps: int, rounds: int) -> dict[str, object]:
     }
 
 
-def work_in_process(run: RunDir) -> None:
+def work_in_process(run: RunDir, device: str) -> None:
     """Work one session to the run's end in a process of its own."""
-    request = SessionRequest(device="cpu").to_text()
+    request = SessionRequest(device=device).to_text()
     command = [sys.executable, "-m", "rlrun.trainer", str(run.path), "--request", request]
     subprocess.run(command, check=True, capture_output=True)
 
@@ -160,7 +164,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--hidden", type=int, default=768)
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
+    device = arguments.device
     prepare_environment()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -168,11 +174,14 @@ def main() -> None:
         small = ["grpo.prompts_per_step=2", "grpo.group_size=4", "sampling.batch_rows=8"]
         model = large_model(root / "large", arguments.hidden)
         full = [f"model.path={model}", "model.lora=null", *small]
-        rows = [
-            measure_saves(root, "adapter", saving),
-            measure_saves(root, "full fine-tuning".replace(" ", "-"), [*saving, *full]),
-            measure_replay(root, 40, arguments.rounds),
-        ]
+        # Each in a process of its own: a session begins before CUDA is started.
+        with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as fresh:
+            measured = [
+                fresh.submit(measure_saves, root, "adapter", saving, device),
+                fresh.submit(measure_saves, root, "full-fine-tuning", [*saving, *full], device),
+            ]
+            rows = [one.result() for one in measured]
+        rows.append(measure_replay(root, 40, arguments.rounds, device))
     for row in rows:
         print(json.dumps(row))
     sys.exit(not all(row["within"] for row in rows))

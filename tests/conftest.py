@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from support import jobs
 from support.run_maker import CONFIG, RunMaker, record_of
 
 from rlrun.cli.app import run
@@ -39,15 +40,8 @@ settings.load_profile("rlrun")
 
 @pytest.fixture(scope="session")
 def micro_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random character model on disk, made in a process of its own: this one computes nothing."""
-    folder = tmp_path_factory.mktemp("models") / "micro"
-    subprocess.run(
-        [sys.executable, "-m", "support.micro_model", str(folder)],
-        check=True,
-        cwd=Path(__file__).parent,
-        capture_output=True,
-    )
-    return folder
+    """A random character model on disk, made in another process: this one computes nothing."""
+    return jobs.make_model(tmp_path_factory.mktemp("models") / "micro")
 
 
 @pytest.fixture

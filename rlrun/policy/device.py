@@ -17,4 +17,7 @@ def find_device(wanted: str) -> torch.device:
         ) from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"--device {wanted}: torch sees no NVIDIA GPU here; give cpu or auto")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        raise UsageError(f"--device {wanted}: the last NVIDIA GPU here is cuda:{last}; give that")
     return device

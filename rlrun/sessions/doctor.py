@@ -29,6 +29,7 @@ _PROBE_BYTES = 1_000_000
 _SLOW_SECONDS = 1.0
 _FEW_CHECKPOINTS = 5
 _DEVICE_SECONDS = 20
+_GPU_QUERY = ("--query-gpu=index,name,memory.free,memory.total", "--format=csv,noheader,nounits")
 _VLLM_SECONDS = 180
 _VERSIONED = ("torch", "transformers", "peft", "safetensors", "tensorboard", "pydantic")
 _EXTRAS: Mapping[str, Sequence[str]] = {
@@ -127,14 +128,28 @@ def _device(around: Surroundings) -> Check:
         return Check("note", "device", "no nvidia-smi here, so no NVIDIA GPU: training is by CPU")
     try:
         result = around.run(
-            [program, "-L"], capture_output=True, text=True, timeout=_DEVICE_SECONDS, check=False
-        )
+            [program, *_GPU_QUERY],
+            capture_output=True, text=True, timeout=_DEVICE_SECONDS, check=False,
+        )  # fmt: skip
     except (subprocess.TimeoutExpired, OSError) as error:
         return Check("note", "device", f"nvidia-smi does not answer ({error}); check the driver")
-    listed = [line.split(" (UUID")[0] for line in result.stdout.splitlines()]
+    listed = "; ".join(map(_gpu, result.stdout.splitlines()))
     if result.returncode != 0 or not listed:
         return Check("note", "device", "nvidia-smi lists no GPU; check the driver, or use the CPU")
-    return Check("ok", "device", ", ".join(listed))
+    torch = _version("torch") or ""
+    if torch.endswith("+cpu"):
+        said = f"{listed}; but torch {torch} is the build for CPUs; install the one for CUDA"
+        return Check("note", "device", said)
+    return Check("ok", "device", listed)
+
+
+def _gpu(line: str) -> str:
+    """Return a line of `_GPU_QUERY` as words; some GPUs tell no memory of their own."""
+    index, name, *mebibytes = (word.strip() for word in line.split(","))
+    if not all(number.isdigit() for number in mebibytes):
+        return f"GPU {index}: {name}"
+    free, total = (int(number) * 2**20 / 1e9 for number in mebibytes)
+    return f"GPU {index}: {name}, {free:,.1f} of {total:,.1f} GB free"
 
 
 def _vllm_interpreter(around: Surroundings, loaded: LoadedConfig | None) -> Iterator[Check]:

@@ -42,6 +42,8 @@ _LOWER_BY_PHASE: dict["Phase", str] = {
     "updating": "grpo.micro_batch_size (and --allow-inexact), or set model.gradient_checkpointing",
     "saving": "what else uses this machine's memory",
 }
+# What torch says of memory that its own allocator did not ask for.
+_NO_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
 
 
 @dataclass(slots=True)
@@ -141,8 +143,8 @@ class Ending:
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error is the host's or the device's memory running out."""
     is_devices = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)  # torch's
-    is_hosts = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    return isinstance(error, MemoryError) or is_devices or is_hosts
+    is_others = isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+    return isinstance(error, MemoryError) or is_devices or is_others
 
 
 def _now() -> str:

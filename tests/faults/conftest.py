@@ -3,15 +3,37 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support import jobs
 
 
-@pytest.fixture
-def memory_folder() -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of directories come and go in it."""
+@contextmanager
+def folder_in_memory() -> Iterator[Path]:
+    """A folder in memory where there is one: a disk takes milliseconds for each fsync."""
     memory = Path("/dev/shm")
     parent = memory if os.access(memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=parent) as name:
         yield Path(name)
+
+
+@pytest.fixture
+def memory_folder() -> Iterator[Path]:
+    """A folder in which thousands of directories come and go."""
+    with folder_in_memory() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def memory_of_module() -> Iterator[Path]:
+    """A folder for what the tests of a module start from."""
+    with folder_in_memory() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def micro_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The micro model with one layer: what befalls files does not ask how deep a model is."""
+    return jobs.make_model(tmp_path_factory.mktemp("models") / "micro", num_layers=1)

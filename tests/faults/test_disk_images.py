@@ -9,7 +9,6 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from rlrun.runs.layout import RunDir
 SEED = 20261121
 NUM_IMAGES = 10  # of each file system
 RESUMED_EVERY = 5
+STOPPED = "T"  # the state of a process, in /proc
 SETTINGS = ["train.max_steps=4", "saving.every_steps=1", "grpo.prompts_per_step=2"]
 
 
@@ -56,16 +56,14 @@ def test_a_power_cut_at_any_moment_loses_nothing_that_was_synced(
 
 
 def cut_power(run: RunDir, image: Path, moments: list[int], folder: Path) -> list[list[str]]:
-    """Copy the image at moments of a session; return what it had done by each of them."""
+    """Copy the image in front of calls of a session; return what it had done by each of them."""
     trace = folder / "trace"
-    trace.touch()
-    process = jobs.start(jobs.work, Job(run.path, trace=trace))
+    job = Job(run.path, trace=trace, stop_at_calls=tuple(moments))
+    process = jobs.start(jobs.work, job)
     assert process.pid is not None
     known = []
     for number, moment in enumerate(moments):
-        wait_until(lambda moment=moment: len(trace.read_text().splitlines()) > moment)
-        os.kill(process.pid, signal.SIGSTOP)
-        known.append(trace.read_text().splitlines())
+        known.append(await_stop(process.pid, trace, moment))
         disk_images.copy_of_a_moment(image, folder / f"image{number}")
         os.kill(process.pid, signal.SIGCONT)
     process.join(120)
@@ -73,11 +71,17 @@ def cut_power(run: RunDir, image: Path, moments: list[int], folder: Path) -> lis
     return known
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
+def await_stop(pid: int, trace: Path, moment: int) -> list[str]:
+    """Wait until a session stands still in front of a call; return its calls with that one."""
     until = time.monotonic() + 120
-    while not holds():
+    while True:
         assert time.monotonic() < until
-        time.sleep(0.0005)
+        stat = Path(f"/proc/{pid}/stat").read_text()  # no such file: it ended instead
+        made = trace.read_text().splitlines() if trace.exists() else []
+        if stat.rpartition(")")[2].split()[0] == STOPPED and len(made) > moment:
+            assert len(made) == moment + 1
+            return made
+        time.sleep(0.001)
 
 
 def check(run: RunDir, made: list[str], where: str) -> None:

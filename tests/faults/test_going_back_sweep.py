@@ -1,7 +1,9 @@
 """SIGKILL in front of every file operation of going back, forking, quarantine and replay.
 
 The same oracle after each: the next session needs no help and ends in the same bytes, and nothing
-that was there before is gone.
+that was there before is gone.  The session that is killed trains one step behind the step that it
+went back to, and saves it; a kill further on is the save sweep's.  Those that put steps aside and
+that replay train on to the end of what was journaled.
 """
 
 import shutil
@@ -24,7 +26,7 @@ SETTINGS = {
     "plain": ["train.max_steps=4", "saving.every_steps=1", "grpo.prompts_per_step=2"],
     # step 2 lies inside a window, and its segment reaches over it
     "window": [
-        "train.max_steps=6",
+        "train.max_steps=4",
         "saving.every_steps=1",
         "grpo.prompts_per_step=1",
         "grpo.updates_per_batch=3",
@@ -68,7 +70,8 @@ def finished(folder: Path, model: Path, name: str) -> tuple[RunDir, dict[str, An
 
 def rewinding(folder: Path, model: Path, *, name: str, step: int) -> Scenario:
     run, expected = finished(folder, model, name)
-    return Scenario(run, SessionRequest(device="cpu", from_step=step, is_rewind=True), expected)
+    request = SessionRequest(steps=1, device="cpu", from_step=step, is_rewind=True)
+    return Scenario(run, request, expected)
 
 
 def quarantining(folder: Path, model: Path) -> Scenario:
@@ -99,10 +102,12 @@ MAKERS: dict[str, Callable[[Path, Path], Scenario]] = {
 
 
 @pytest.fixture(scope="module")
-def scenarios(tmp_path_factory: pytest.TempPathFactory, micro_model: Path) -> Any:
+def scenarios(memory_of_module: Path, micro_model: Path) -> Any:
     @cache
     def scenario(name: str) -> Scenario:
-        return MAKERS[name](tmp_path_factory.mktemp(name), micro_model)
+        folder = memory_of_module / name
+        folder.mkdir()
+        return MAKERS[name](folder, micro_model)
 
     return scenario
 
@@ -110,12 +115,14 @@ def scenarios(tmp_path_factory: pytest.TempPathFactory, micro_model: Path) -> An
 @pytest.mark.parametrize("part", range(NUM_PARTS))
 @pytest.mark.parametrize("name", MAKERS)
 def test_killed_at_any_call_it_is_finished_by_the_next_session(
-    name: str, part: int, scenarios: Any, tmp_path: Path
+    name: str, part: int, scenarios: Any, memory_folder: Path
 ) -> None:
     scenario = scenarios(name)
     assert scenario.num_calls > 50
     for call in range(part, scenario.num_calls, NUM_PARTS):
-        kill_and_check(scenario, call, tmp_path / str(call))
+        folder = memory_folder / str(call)
+        kill_and_check(scenario, call, folder)
+        shutil.rmtree(folder)
 
 
 def kill_and_check(scenario: Scenario, call: int, folder: Path) -> None:
@@ -149,17 +156,17 @@ def fork_it(parent: Path, root: Path, step: int, job: Job) -> None:
 
 @pytest.mark.parametrize(("name", "step"), [("plain", 2), ("window", 2)])
 def test_a_fork_killed_at_any_call_is_whole_or_not_there_and_its_parent_as_it_was(
-    name: str, step: int, tmp_path: Path, micro_model: Path
+    name: str, step: int, memory_folder: Path, micro_model: Path
 ) -> None:
-    parent, expected = finished(tmp_path, micro_model, name)
+    parent, expected = finished(memory_folder, micro_model, name)
     before = {path: path.read_bytes() for path in parent.path.rglob("*") if path.is_file()}
-    trace = tmp_path / "trace"
+    trace = memory_folder / "trace"
     job = Job(parent.path, trace=trace)
-    assert jobs.in_fork(fork_it, parent.path, tmp_path / "whole", step, job) == 0
+    assert jobs.in_fork(fork_it, parent.path, memory_folder / "whole", step, job) == 0
     num_calls = len(trace.read_text().splitlines())
     assert num_calls > 40
     for call in range(num_calls):
-        root = tmp_path / f"root{call}"
+        root = memory_folder / f"root{call}"
         job = Job(parent.path, kill_at_call=call)
         assert jobs.in_fork(fork_it, parent.path, root, step, job) == -9
         if not store.list_runs(root):
@@ -170,6 +177,7 @@ def test_a_fork_killed_at_any_call_is_whole_or_not_there_and_its_parent_as_it_wa
         if call % 10 == 0:
             assert jobs.run(Job(run.path)) == 0
             assert forked_state(run) == {key: expected[key] for key in ("step", "state", "totals")}
+        shutil.rmtree(root)
     after = {path: path.read_bytes() for path in parent.path.rglob("*") if path.is_file()}
     assert after == before
 
@@ -215,15 +223,15 @@ def join_segments(run: RunDir) -> None:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_rewind_killed_at_any_call_is_finished_by_a_prune(
-    name: str, tmp_path: Path, micro_model: Path
+    name: str, memory_folder: Path, micro_model: Path
 ) -> None:
-    before, _ = finished(tmp_path, micro_model, name)
+    before, _ = finished(memory_folder, micro_model, name)
     if name == "plain":
         join_segments(before)
-    trace = tmp_path / "trace"
+    trace = memory_folder / "trace"
 
     def copy(folder: str) -> RunDir:
-        return RunDir(shutil.copytree(before.path, tmp_path / folder, symlinks=True))
+        return RunDir(shutil.copytree(before.path, memory_folder / folder, symlinks=True))
 
     as_it_was, gone_back = pruned_tree(copy("untouched")), copy("unkilled")
     assert jobs.in_fork(go_back, gone_back.path, Job(gone_back.path, trace=trace)) == 0

@@ -47,9 +47,10 @@ def good_steps(run: RunDir) -> set[int]:
 
 
 @pytest.fixture(scope="module")
-def cluttered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cluttered(memory_of_module: Path) -> Path:
     """A root with one run that has everything a prune can meet, and what killed processes left."""
-    root = tmp_path_factory.mktemp("cluttered")
+    root = memory_of_module / "cluttered"
+    root.mkdir()
     maker = RunMaker(root, NAME, CONFIG)
     maker.opens(1)
     maker.starts(1)
@@ -72,9 +73,10 @@ def pruned(root: Path, job: Job) -> int:
 
 
 @pytest.fixture(scope="module")
-def calls(cluttered: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def calls(cluttered: Path, memory_of_module: Path) -> list[str]:
     """What a prune does that nobody interferes with."""
-    folder = tmp_path_factory.mktemp("straight")
+    folder = memory_of_module / "straight"
+    folder.mkdir()
     run = copy_of(cluttered, folder / "root")
     assert pruned(folder / "root", Job(run.path, trace=folder / "trace")) == 0
     check_end(run)
@@ -97,11 +99,11 @@ def check_end(run: RunDir) -> None:
 
 @pytest.mark.parametrize("part", range(NUM_PARTS))
 def test_a_prune_killed_at_any_call_takes_no_step_that_must_stay(
-    part: int, cluttered: Path, calls: list[str], tmp_path: Path
+    part: int, cluttered: Path, calls: list[str], memory_folder: Path
 ) -> None:
     assert len(calls) >= 40
     for call in range(part, len(calls), NUM_PARTS):
-        root = tmp_path / str(call)
+        root = memory_folder / str(call)
         run = copy_of(cluttered, root)
         before = state.summarise(run).status
         assert pruned(root, Job(run.path, kill_at_call=call)) == -9
@@ -111,7 +113,7 @@ def test_a_prune_killed_at_any_call_takes_no_step_that_must_stay(
         assert good_steps(run) == there - LEFT_ALONE, where
         assert run.latest_link.exists(), where
         assert state.summarise(run).status == before, where
-        assert pruned(root, Job(run.path, output=tmp_path / "output")) == 0, where
+        assert pruned(root, Job(run.path, output=memory_folder / "output")) == 0, where
         check_end(run)
         shutil.rmtree(root)
 
@@ -133,8 +135,10 @@ class Scenario:
 
 
 @pytest.fixture(scope="module")
-def scenario(tmp_path_factory: pytest.TempPathFactory, micro_model: Path) -> Scenario:
-    return Scenario(tmp_path_factory.mktemp("session"), micro_model)
+def scenario(memory_of_module: Path, micro_model: Path) -> Scenario:
+    folder = memory_of_module / "session"
+    folder.mkdir()
+    return Scenario(folder, micro_model)
 
 
 def newest_acknowledged(calls: list[str]) -> int:
@@ -151,12 +155,12 @@ def newest_acknowledged(calls: list[str]) -> int:
 
 @pytest.mark.parametrize("part", range(NUM_PARTS))
 def test_a_session_that_prunes_and_is_killed_at_any_call_loses_nothing_it_needs(
-    part: int, scenario: Scenario, tmp_path: Path
+    part: int, scenario: Scenario, memory_folder: Path
 ) -> None:
     assert scenario.steps == [3, 4]
     assert sum(call.startswith("rmdir .step_") for call in scenario.calls) == 2
     for call in range(part, len(scenario.calls), NUM_PARTS):
-        folder = tmp_path / str(call)
+        folder = memory_folder / str(call)
         folder.mkdir()
         kill_and_check(scenario, call, folder)
         shutil.rmtree(folder)
@@ -184,14 +188,14 @@ def kill_and_check(scenario: Scenario, call: int, folder: Path) -> None:
 
 @pytest.mark.parametrize("call", range(3, 260, 8))
 def test_a_kill_while_a_session_prunes_in_the_background_loses_nothing(
-    call: int, scenario: Scenario, tmp_path: Path, micro_model: Path
+    call: int, scenario: Scenario, memory_folder: Path, micro_model: Path
 ) -> None:
-    run = make_run(tmp_path, "run", micro_model, [*SETTINGS, "saving.background=true"])
+    run = make_run(memory_folder, "run", micro_model, [*SETTINGS, "saving.background=true"])
     killed = jobs.run(Job(run.path, kill_at_call=call))
     assert killed in (-9, 0)
     assert good_steps(run) == set(checkpoints.list_steps(run))
     if killed == -9:
-        assert jobs.run(Job(run.path, output=tmp_path / "output")) in (0, 7)
+        assert jobs.run(Job(run.path, output=memory_folder / "output")) in (0, 7)
     assert oracle.differences(scenario.digest, oracle.digest(run.path)) == []
     assert litter(run) == []
 
@@ -199,22 +203,22 @@ def test_a_kill_while_a_session_prunes_in_the_background_loses_nothing(
 # ---- a pin
 
 
-def test_a_pin_killed_at_any_call_is_a_pin_or_none(cluttered: Path, tmp_path: Path) -> None:
-    trace = tmp_path / "trace"
-    first = copy_of(cluttered, tmp_path / "first")
+def test_a_pin_killed_at_any_call_is_a_pin_or_none(cluttered: Path, memory_folder: Path) -> None:
+    trace = memory_folder / "trace"
+    first = copy_of(cluttered, memory_folder / "first")
     line = ("pin", NAME, "3", "--copy", "--root")
     first_job = Job(first.path, trace=trace)
-    assert jobs.in_fork(jobs.command, first_job, *line, str(tmp_path / "first")) == 0
+    assert jobs.in_fork(jobs.command, first_job, *line, str(memory_folder / "first")) == 0
     made = trace.read_text().splitlines()
     for call in range(len(made)):
-        root = tmp_path / str(call)
+        root = memory_folder / str(call)
         run = copy_of(cluttered, root)
         job = Job(run.path, kill_at_call=call)
         assert jobs.in_fork(jobs.command, job, *line, str(root)) == -9
         kept = root / "archive" / "important_checkpoints"
         copies = [path.name for path in kept.glob("[!.]*")]
         assert copies in ([], [f"{NAME}_step_3"]), made[call]
-        quiet = Job(run.path, output=tmp_path / "output")
+        quiet = Job(run.path, output=memory_folder / "output")
         assert jobs.in_fork(jobs.command, quiet, *line, str(root)) == 0
         assert [path.name for path in kept.iterdir()] == [f"{NAME}_step_3"], made[call]
         assert pruned(root, quiet) == 0
@@ -223,9 +227,9 @@ def test_a_pin_killed_at_any_call_is_a_pin_or_none(cluttered: Path, tmp_path: Pa
 
 
 def test_the_next_session_finishes_what_a_killed_prune_began(
-    scenario: Scenario, tmp_path: Path
+    scenario: Scenario, memory_folder: Path
 ) -> None:
-    run = RunDir(shutil.copytree(scenario.untouched.path, tmp_path / "run", symlinks=True))
+    run = RunDir(shutil.copytree(scenario.untouched.path, memory_folder / "run", symlinks=True))
     assert jobs.run(Job(run.path, kill_after_steps=3)) == -9
     shutil.copytree(run.step(max(checkpoints.list_steps(run))), run.removed_step(1))
     assert jobs.run(Job(run.path)) == 0

@@ -49,10 +49,12 @@ class Scenario:
 
 
 @pytest.fixture(scope="module")
-def scenarios(tmp_path_factory: pytest.TempPathFactory, micro_model: Path) -> Any:
+def scenarios(memory_of_module: Path, micro_model: Path) -> Any:
     @cache
     def scenario(name: str) -> Scenario:
-        return Scenario(tmp_path_factory.mktemp(name), micro_model, name)
+        folder = memory_of_module / name
+        folder.mkdir()
+        return Scenario(folder, micro_model, name)
 
     return scenario
 
@@ -64,14 +66,15 @@ def groups_of(run: RunDir) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("part", range(NUM_PARTS))
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_session_killed_at_any_call_loses_nothing_it_acknowledged(
-    name: str, part: int, scenarios: Any, tmp_path: Path
+    name: str, part: int, scenarios: Any, memory_folder: Path
 ) -> None:
     scenario = scenarios(name)
     assert len(scenario.calls) > 100
     for call in range(part, len(scenario.calls), NUM_PARTS):
-        folder = tmp_path / str(call)
+        folder = memory_folder / str(call)
         folder.mkdir()
         kill_and_check(scenario, call, folder)
+        shutil.rmtree(folder)
 
 
 def kill_and_check(scenario: Scenario, call: int, folder: Path) -> None:
@@ -96,31 +99,31 @@ def kill_and_check(scenario: Scenario, call: int, folder: Path) -> None:
 
 
 def test_a_run_killed_at_any_call_of_its_creation_is_whole_or_not_there(
-    tmp_path: Path, micro_model: Path
+    memory_folder: Path, micro_model: Path
 ) -> None:
-    trace = tmp_path / "trace"
-    assert (
-        jobs.in_fork(jobs.create, tmp_path / "a", "run", micro_model, Job(tmp_path, trace=trace))
-        == 0
-    )
+    trace = memory_folder / "trace"
+    job = Job(memory_folder, trace=trace)
+    assert jobs.in_fork(jobs.create, memory_folder / "a", "run", micro_model, job) == 0
     num_calls = len(trace.read_text().splitlines())
     for call in range(num_calls):
-        root = tmp_path / f"root{call}"
-        job = Job(tmp_path, kill_at_call=call)
+        root = memory_folder / f"root{call}"
+        job = Job(memory_folder, kill_at_call=call)
         assert jobs.in_fork(jobs.create, root, "run", micro_model, job) == -9
         found = store.list_runs(root)
         if found:
             assert read_identity(found[0]).id
         else:
-            assert jobs.in_fork(jobs.create, root, "run", micro_model, Job(tmp_path)) == 0
+            assert jobs.in_fork(jobs.create, root, "run", micro_model, Job(memory_folder)) == 0
         assert [path.name for path in (root / "training_runs").iterdir()] == ["run"]
     assert num_calls > 15
 
 
-def test_a_torn_tail_is_cut_to_whole_records_at_every_byte(tmp_path: Path, scenarios: Any) -> None:
+def test_a_torn_tail_is_cut_to_whole_records_at_every_byte(
+    memory_folder: Path, scenarios: Any
+) -> None:
     """Every cut within the last two records leaves one of three files, and each of them resumes."""
     scenario = scenarios("plain")
-    run = scenario.copy(tmp_path / "run")
+    run = scenario.copy(memory_folder / "run")
     assert jobs.run(Job(run.path, kill_after_steps=2)) == -9
     whole = run.journal.read_bytes()
     ends = [0, *(line.end for line in jsonl.read_lines(run.journal, checked=True))]
@@ -130,20 +133,20 @@ def test_a_torn_tail_is_cut_to_whole_records_at_every_byte(tmp_path: Path, scena
         kept = max(end for end in ends if end <= size)
         assert jsonl.whole_size(run.journal, checked=True) == kept
     for number, size in enumerate([ends[-3], ends[-3] + 1, ends[-2], ends[-2] + 7, ends[-1] - 1]):
-        copy = RunDir(shutil.copytree(run.path, tmp_path / f"torn{number}", symlinks=True))
+        copy = RunDir(shutil.copytree(run.path, memory_folder / f"torn{number}", symlinks=True))
         copy.journal.write_bytes(whole[:size])
-        output = tmp_path / "output"
+        output = memory_folder / "output"
         assert jobs.run(Job(copy.path, output=output)) == 0, output.read_text()
         assert oracle.differences(scenario.digest, oracle.digest(copy.path)) == []
 
 
 @pytest.mark.parametrize("call", range(0, 240, 5))
 def test_a_kill_while_a_save_runs_in_the_background_loses_nothing(
-    call: int, scenarios: Any, tmp_path: Path, micro_model: Path
+    call: int, scenarios: Any, memory_folder: Path, micro_model: Path
 ) -> None:
     settings = [*SETTINGS["plain"], "saving.background=true", "saving.every_steps=1"]
-    run = make_run(tmp_path, "run", micro_model, settings)
-    trace, output = tmp_path / "trace", tmp_path / "output"
+    run = make_run(memory_folder, "run", micro_model, settings)
+    trace, output = memory_folder / "trace", memory_folder / "output"
     killed = jobs.run(Job(run.path, kill_at_call=call, trace=trace))
     assert killed in (-9, 0)
     made = trace.read_text().splitlines()

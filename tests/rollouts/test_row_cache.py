@@ -5,7 +5,7 @@ One key head, width 1; a key's value is negative so that keys and values cannot 
 
 import torch
 
-from rlrun.rollouts.row_cache import RowCache
+from rlrun.rollouts.row_cache import RowCache, mask_of, store_where
 
 
 def entries(rows: list[list[float]]) -> torch.Tensor:
@@ -50,6 +50,15 @@ def test_each_token_goes_to_the_slot_of_its_row() -> None:
     keys, values = cache.update(tokens, -tokens, 0)
     assert plain(keys) == [[1, 2, 3, 50], [60, 12, 13, 14]]
     assert plain(values) == [[-1, -2, -3, -50], [-60, -12, -13, -14]]
+
+
+def test_a_gpus_way_to_store_tokens_makes_the_same_copy() -> None:
+    store = torch.randn((5, 3, 8, 4), generator=torch.Generator().manual_seed(0))
+    new, slots = -store[:, :, :1].clone(), torch.tensor([7, 0, 3, 0, 6])
+    expected = store.clone()
+    expected[torch.arange(5), :, slots] = new[:, :, 0]
+    store_where(mask_of(slots, 8), store, new)
+    assert torch.equal(store, expected)
 
 
 def test_layers_do_not_share_slots() -> None:

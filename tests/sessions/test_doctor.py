@@ -139,10 +139,21 @@ def test_missing_packages_are_named_with_the_command_that_installs_them(root: Pa
     assert checks["extra hub"].level == "ok"
 
 
-def test_gpus_are_listed_by_their_driver(root: Path) -> None:
-    out = "GPU 0: NVIDIA H200 (UUID: GPU-1)\nGPU 1: NVIDIA H200 (UUID: GPU-2)\n"
+@pytest.mark.parametrize(
+    ("torch", "level", "ending"),
+    [
+        ("2.8.0+cu128", "ok", ""),
+        ("2.8.0+cpu", "note", "; but torch 2.8.0+cpu is the build for CPUs; install the one for "),
+    ],
+)
+def test_gpus_are_listed_by_their_driver_with_their_memory(
+    torch: str, level: str, ending: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = "0, NVIDIA H200, 100000, 143771\n1, NVIDIA GB10, [N/A], [N/A]\n"
+    monkeypatch.setattr(doctor.metadata, "version", lambda _: torch)
     check = examined(root, which=lambda _: "/bin/nvidia-smi", run=answers(out))["device"]
-    assert (check.level, check.said) == ("ok", "GPU 0: NVIDIA H200, GPU 1: NVIDIA H200")
+    listed = "GPU 0: NVIDIA H200, 104.9 of 150.8 GB free; GPU 1: NVIDIA GB10"
+    assert (check.level, check.said.removesuffix("CUDA")) == (level, f"{listed}{ending}")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Sessions in forked processes, which a test may kill in front of any file operation.
 
-A fork server imports torch, transformers and peft once and computes nothing, so a session costs
-milliseconds to start; a fork of a process that has computed would hang.
+A fork server imports torch, transformers and peft once and trains once, on one thread, so a session
+costs milliseconds to start (`support.warm_server` says why its forks do not hang).
 """
 
 import logging
@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from rlrun.runs import files
 from rlrun.runs.layout import RunDir
 from rlrun.runs.request import SessionRequest
 
-PRELOADED = ["support.jobs", "support.session_imports", "support.scoring_jobs"]
+PRELOADED = ["pytest", "support.jobs", "support.session_imports", "support.scoring_jobs",
+             "support.warm_server"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Job:
     request: SessionRequest = field(default_factory=lambda: SessionRequest(device="cpu"))
     kill_at_call: int | None = None  # SIGKILL in front of this file operation, counted from 0
     kill_after_steps: int | None = None  # SIGKILL when that many steps were reported
+    stop_at_calls: tuple[int, ...] = ()  # SIGSTOP in front of these
     signals: tuple[tuple[str, int], ...] = ()  # SIGTERM before the n-th such call, from 1
     mishap: Callable[[], None] | None = None  # called first; patches what is to go wrong
     trace: Path | None = None  # receives each file operation before it is made: also of the killed
@@ -39,7 +42,7 @@ def work(job: Job) -> None:
     """Run the job's session in this process and end it with the session's exit code."""
     from rlrun.trainer.worker import run_session
 
-    _prepare(job)
+    prepare(job)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     with files.watched(_watcher(job)):
         code = run_session(RunDir(job.run_dir), job.request, heartbeat_seconds=None)
@@ -51,13 +54,14 @@ def serve(job: Job) -> None:
     """Be the worker process that the command line starts: it listens to signals."""
     from rlrun.trainer.__main__ import main
 
-    _prepare(job)
+    prepare(job)
     sys.argv = ["rlrun.trainer", str(job.run_dir), "--request", job.request.to_text()]
     with files.watched(_watcher(job)):
         main()
 
 
-def _prepare(job: Job) -> None:
+def prepare(job: Job) -> None:
+    """Let this process be the job's: its task, what goes wrong in it, where it prints to."""
     from rlrun.trainer import workbench
     from support.micro_task import MicroTask
 
@@ -68,6 +72,13 @@ def _prepare(job: Job) -> None:
         descriptor = os.open(job.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
+
+
+def write_model(folder: Path, num_layers: int) -> None:
+    """Write the micro model to a folder."""
+    from support import micro_model
+
+    micro_model.write(folder, num_layers)
 
 
 def create(root: Path, name: str, model: Path, job: Job) -> None:
@@ -83,7 +94,7 @@ def command(job: Job, *arguments: str) -> None:
     """Run a command line in this process, dying where the job says."""
     from rlrun.cli.app import run
 
-    _prepare(job)
+    prepare(job)
     with files.watched(_watcher(job)):
         code = run(arguments)
     sys.stdout.flush()
@@ -104,6 +115,8 @@ def _watcher(job: Job) -> Callable[[str, Path], None]:
         is_late = job.kill_after_steps is not None and num_steps > job.kill_after_steps
         if is_late or len(calls) - 1 == job.kill_at_call:
             os.kill(os.getpid(), signal.SIGKILL)
+        if len(calls) - 1 in job.stop_at_calls:
+            os.kill(os.getpid(), signal.SIGSTOP)
         if (calls[-1], calls.count(calls[-1])) in job.signals:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -113,8 +126,14 @@ def _watcher(job: Job) -> Callable[[str, Path], None]:
 _TESTS = Path(__file__).parents[1]
 _ROOTS = [str(_TESTS), str(_TESTS.parent), os.environ.get("PYTHONPATH", "")]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, _ROOTS))  # the server inherits no sys.path
-_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT: Any = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(PRELOADED)
+
+
+def fork_from_here() -> None:
+    """Fork from this process, itself a fork of the server, from now on."""
+    global _CONTEXT
+    _CONTEXT = multiprocessing.get_context("fork")
 
 
 def run(job: Job, *, timeout_seconds: float = 120) -> int:
@@ -122,14 +141,20 @@ def run(job: Job, *, timeout_seconds: float = 120) -> int:
     return in_fork(work, job, timeout_seconds=timeout_seconds)
 
 
+def make_model(folder: Path, num_layers: int = 2) -> Path:
+    """Make the micro model in a process of its own, so that the caller computes nothing."""
+    assert in_fork(write_model, folder, num_layers) == 0
+    return folder
+
+
 def run_worker(job: Job) -> int:
     """Run a worker process to its end; return its exit code, or minus the signal that ended it."""
     return in_fork(serve, job)
 
 
-def start(target: Callable[..., None], *arguments: object) -> multiprocessing.process.BaseProcess:
+def start(target: Callable[..., None], *arguments: object) -> BaseProcess:
     """Call `target` in a fork of the server; return the process, which goes on."""
-    process = _CONTEXT.Process(target=target, args=arguments)
+    process: BaseProcess = _CONTEXT.Process(target=target, args=arguments)
     process.start()
     return process
 

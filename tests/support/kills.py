@@ -18,6 +18,7 @@ from rlrun.errors import EXIT_DONE, NothingToDoError
 from rlrun.runs import ledger, store
 from rlrun.runs.checkpoints import inspect, list_steps
 from rlrun.runs.layout import RunDir
+from rlrun.runs.request import SessionRequest
 from support import jobs, oracle, races
 from support.jobs import Job
 from support.runs import make_run
@@ -56,15 +57,16 @@ class Counts:
 class Course:
     """An untouched run, what it ends in, and how long a session on it takes."""
 
-    def __init__(self, folder: Path, model: Path, name: str) -> None:
+    def __init__(self, folder: Path, model: Path, name: str, device: str = "cpu") -> None:
         self.name = name
         self._folder = folder
+        self._request = SessionRequest(device=device)
         self._untouched = make_run(folder, "untouched", model, SETTINGS[name])
         seconds = []
         for number in range(3):
             run = self.copy(folder / f"straight{number}")
             started = time.monotonic()
-            assert jobs.run_worker(Job(run.path)) == EXIT_DONE
+            assert jobs.run_worker(Job(run.path, self._request)) == EXIT_DONE
             seconds.append(time.monotonic() - started)
         self.seconds = min(seconds)  # the others waited for the machine
         self.digest = oracle.digest(run.path)
@@ -79,13 +81,14 @@ class Course:
         run, output = self.copy(folder / "run"), folder / "output"
         for _ in range(num_kills):
             safe = valid_steps(run)
-            killed = kill_one(run, draw.uniform(0, self.seconds), output)
+            job = Job(run.path, self._request, output=output)
+            killed = kill_one(job, draw.uniform(0, self.seconds))
             counts.num_kills += killed
             counts.num_too_late += not killed
             counts.steps[len(safe)] += 1
             gone = safe - valid_steps(run)
             assert not gone, f"{where}: steps {sorted(gone)} are gone"
-        code = jobs.run_worker(Job(run.path, output=output))
+        code = jobs.run_worker(Job(run.path, self._request, output=output))
         assert code in (EXIT_DONE, NothingToDoError.exit_code), (where, output.read_text())
         judge(run, self.digest, where)
         counts.num_runs += 1
@@ -114,9 +117,9 @@ def lead_a_group(job: Job) -> None:
     jobs.serve(job)
 
 
-def kill_one(run: RunDir, seconds: float, output: Path) -> bool:
+def kill_one(job: Job, seconds: float) -> bool:
     """Start a session, and kill its process group after so long; False if it ended before."""
-    process = jobs.start(lead_a_group, Job(run.path, output=output))
+    process = jobs.start(lead_a_group, job)
     process.join(seconds)
     if process.exitcode is not None:
         return False

@@ -1,7 +1,7 @@
-"""A random two-layer character model: training on it means nothing and takes milliseconds.
+"""A random character model of two layers: training on it means nothing and takes milliseconds.
 
-Run as a script (`python -m support.micro_model FOLDER`), so that the caller's process computes
-nothing.
+Run as a script (`python -m support.micro_model FOLDER [HIDDEN]`) it leaves the caller's process
+without having computed anything.
 """
 
 import sys
@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 CHARACTERS = "0123456789+-= "
 
@@ -24,13 +25,13 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def make_model(seed: int = 0, hidden: int = 32) -> LlamaForCausalLM:
+def make_model(seed: int = 0, hidden: int = 32, num_layers: int = 2) -> LlamaForCausalLM:
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=16,
         hidden_size=hidden,
         intermediate_size=2 * hidden,
-        num_hidden_layers=2,
+        num_hidden_layers=num_layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=128,
@@ -42,11 +43,13 @@ def make_model(seed: int = 0, hidden: int = 32) -> LlamaForCausalLM:
     return LlamaForCausalLM(config).eval()
 
 
-def main(folder: Path) -> None:
+def write(folder: Path, num_layers: int = 2, hidden: int = 32) -> None:
+    """Write the model to a folder, in a process that computes on one thread."""
     torch.set_num_threads(1)
-    make_model().save_pretrained(folder)
+    disable_progress_bar()
+    make_model(hidden=hidden, num_layers=num_layers).save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    write(Path(sys.argv[1]), hidden=int(sys.argv[2]) if sys.argv[2:] else 32)

@@ -1,18 +1,20 @@
 """Mistakes that somebody might make in rlrun, each a small edit of its source, in memory only.
 
-As a plugin (`pytest -p support.mistakes`, with MISTAKE set to a name) it makes one of them in the
-test's process and in every forked session, so that a test tells whether it would notice.
+`run_test` makes one of them in a fork of the server and runs a test there, whose sessions are forks
+of that fork and have the mistake too, so that the test tells whether it would notice.
 """
 
 import inspect
 import os
+import sys
 import textwrap
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial, reduce
+from dataclasses import dataclass
+from functools import reduce
 from importlib import import_module
+from pathlib import Path
 from types import FunctionType
-from typing import Any
+
+from support import jobs
 
 _edited: dict[str, str] = {}  # sources of functions that were edited before, by where they are
 
@@ -190,6 +192,57 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
             "if 0 and",
         ),
     ),
+    "a checkpoint goes here without proof of its copy": (
+        Edit(
+            "rlrun.archive.cleanup:Cleaner._doubt_of",
+            "problem = proof.doubt(self.storage, key, entry.seal)",
+            "problem = None",
+        ),
+    ),
+    "a checkpoint goes here without a fresh listing": (
+        Edit(
+            "rlrun.archive.cleanup:Cleaner._doubt",
+            "reason = self._unlisted_now(here)",
+            "reason = None",
+        ),
+    ),
+    "a manifest is sent before what it lists": (
+        Edit(
+            "rlrun.archive.push:Pusher._push_step",
+            "self._send(found, sources)",
+            "self._put_manifest(found, found.step_key()); self._send(found, sources)",
+        ),
+    ),
+    "what a store echoes counts as proof": (
+        Edit(
+            "rlrun.archive.probe:_Trial.refuses_wrong_object",
+            "return self",
+            "return True or self",
+        ),
+    ),
+    "an upload whose end is unclear is begun again, blindly": (
+        Edit("rlrun.archive.multipart:Sender.put", "if self._holds(key, blob):", "if False:"),
+    ),
+    "what was sent counts as proved everywhere": (
+        Edit(
+            "rlrun.archive.push:send_proved",
+            "if storage.has_checksums():",
+            "if True:",
+        ),
+    ),
+    "what was fetched is not compared": (
+        Edit(
+            "rlrun.archive.fetching:Fetcher._complete",
+            "return size == entry.seal.size and digest.hexdigest() == entry.seal.sha256",
+            "return True",
+        ),
+    ),
+    "a prune does not look whether a push came meanwhile": (
+        Edit("rlrun.archive.remote_prune:RemotePruner._check_still", "if new:", "if False:"),
+    ),
+    "a path of a manifest may leave its folder": (
+        Edit("rlrun.archive.keys:check_path", "if not is_safe or", "if 0 and"),
+    ),
 }
 
 
@@ -199,20 +252,19 @@ def make(name: str) -> None:
         edit()
 
 
-def pytest_configure() -> None:
-    """Make the mistake that MISTAKE names here and in every session that a test forks."""
-    from support import jobs, mishaps
+def run_test(node: str, mistake: str | None, folder: Path) -> None:
+    """Run a test in this process with a mistake in it, if any; end with pytest's exit code."""
+    import pytest
 
-    name, start = os.environ["MISTAKE"], jobs.start
-
-    def start_with_it(target: Callable[..., None], *arguments: object) -> Any:
-        def spoiled(argument: object) -> object:
-            if not isinstance(argument, jobs.Job):
-                return argument
-            things = [partial(make, name), *([argument.mishap] if argument.mishap else [])]
-            return replace(argument, mishap=partial(mishaps.several, *things))
-
-        return start(target, *map(spoiled, arguments))
-
-    make(name)
-    jobs.start = start_with_it
+    output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    if mistake is not None:
+        make(mistake)
+    jobs.fork_from_here()
+    plugins = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:logging")
+    # no:logging, -s: what forks log and print goes to the descriptors, not to pytest
+    words = ("-q", "-x", "-s", "--assert=plain", "--tb=line", f"--basetemp={folder / 'tmp'}", node)
+    code = pytest.main([*plugins, *words])
+    sys.stdout.flush()
+    os._exit(code)

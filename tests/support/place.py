@@ -21,7 +21,7 @@ class Place:
 
     def work(self, *, mishap: Any = None, signals: Any = (), trace: Path | None = None,
              **request: Any) -> int:  # fmt: skip
-        orders = SessionRequest(device="cpu", **request)
+        orders = SessionRequest(**{"device": "cpu", **request})
         job = Job(self.run.path, orders, mishap=mishap, signals=signals, trace=trace,
                   output=self.output)  # fmt: skip
         return jobs.run_worker(job)
