@@ -1,5 +1,6 @@
 """Push a run: what the archive lacks is sent and proved, and each manifest after what it lists."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -74,6 +75,8 @@ class Pusher:
     _trusted: dict[str, Seal] = field(default_factory=dict)  # proved before the push, by key
     _needed: dict[str, Blob] = field(default_factory=dict)  # by the new manifests, by key
     _copies: Mapping[tuple[int, str], Copy] = field(default_factory=dict)
+    _facts: list[tuple[int, str, int]] = field(default_factory=list)  # of what was pushed
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _num_objects: int = 0
     _num_bytes: int = 0
 
@@ -123,14 +126,11 @@ class Pusher:
         if plan.new_steps:
             self._look(found)
         self.progress.expect(sum(map(_size_of, plan.new_steps)))
-        skipped = list(plan.skipped)
-        new_steps: list[StepKey] = []
         newest = found.newest_records or self._push_records(found, None)
-        for step in plan.new_steps:
-            try:
-                new_steps.append(self._push_step(step))
-            except (DamagedError, RunNotFoundError) as reason:  # the others may be pushed
-                skipped.append(Skipped(step.step, str(reason)))
+        self.progress.begin("checkpoints")
+        done = self._push_steps(plan.new_steps)
+        new_steps = [one for one in done if isinstance(one, StepKey)]
+        skipped = [*plan.skipped, *(one for one in done if isinstance(one, Skipped))]
         newest = self._push_records(found, newest) or newest
         has_new_records = newest != found.newest_records
         if new_steps or has_new_records:
@@ -162,15 +162,29 @@ class Pusher:
         except (DamagedError, MissingObjectError):
             return None
 
-    def _push_step(self, step: Step) -> StepKey:
-        self.progress.begin(f"step {step.step}")
+    def _push_steps(self, steps: Sequence[Step]) -> list[StepKey | Skipped]:
+        """Push several checkpoints at once where they are many, else the files of each."""
+        several = max(1, min(self.transfers, len(steps)))
+
+        def push(step: Step) -> StepKey | Skipped:
+            try:
+                return self._push_step(step, at_once=max(1, self.transfers // several))
+            except (DamagedError, RunNotFoundError) as reason:  # the others may be pushed
+                return Skipped(step.step, str(reason))
+
+        try:
+            return each(push, steps, at_once=several)
+        finally:
+            if self._facts:
+                archived.note(self.run, "pushed", sorted(self._facts), self.storage.place)
+
+    def _push_step(self, step: Step, *, at_once: int) -> StepKey:
         with pins.hold(step.path):
             sources = snapshot.of_step(step)
             found = archived_step(self.run, step, sources)
-            self._send(found, sources)
+            self._send(found, sources, at_once=at_once)
         self._put_manifest(found, found.step_key())
-        fact = (step.step, str(found.manifest_hash), found.num_bytes)
-        archived.note(self.run, "pushed", [fact], self.storage.place)
+        self._facts.append((step.step, str(found.manifest_hash), found.num_bytes))
         return found.step_key()
 
     def _push_records(self, found: Catalog, newest: RecordsKey | None) -> RecordsKey | None:
@@ -188,26 +202,27 @@ class Pusher:
             newest = replace(newest, number=newest.number - 1)  # it is damaged, and is sent again
         self._look(found)
         self.progress.expect(records.num_bytes)
-        self._send(records, sources)
+        self._send(records, sources, at_once=self.transfers)
         key = records.records_key(newest.number + 1 if newest else 1)
         self._put_manifest(records, key)
         return key
 
-    def _send(self, found: Archived, sources: Sequence[Source]) -> None:
+    def _send(self, found: Archived, sources: Sequence[Source], *, at_once: int) -> None:
         """Send the objects of a manifest that are not there, and prove each."""
         by_path = {source.path: source.blob for source in sources}
         wanted = {f"{self.run.name}/{entry.key}": by_path[entry.path] for entry in found.entries}
-        for sent in each(self._send_one, wanted.items(), at_once=self.transfers):
-            self._num_objects += sent > 0
-            self._num_bytes += sent
-        self._needed.update(wanted)
+        sizes = each(self._send_one, wanted.items(), at_once=at_once)
+        with self._lock:
+            self._num_objects += sum(size is not None for size in sizes)
+            self._num_bytes += sum(size or 0 for size in sizes)
+            self._needed.update(wanted)
 
-    def _send_one(self, pair: tuple[str, Blob]) -> int:
-        """Return how many bytes had to be sent."""
+    def _send_one(self, pair: tuple[str, Blob]) -> int | None:
+        """Return how many bytes had to be sent, None if the object was there."""
         key, blob = pair
         if self._is_there(key, blob.seal):
             self.progress.note(blob.seal.size)
-            return 0
+            return None
         send_proved(self.storage, key, blob, self.progress)
         return blob.seal.size
 
