@@ -29,6 +29,7 @@ class Skipped:
 
     step: int
     reason: str
+    is_damaged: bool = True  # else it is another tool's, or was removed meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class Pusher:
     storage: Storage
     evaluations: Mapping[str, Path] = field(default_factory=dict)  # name to folder
     transfers: int = 8
+    is_repairing: bool = False  # what the archive has is proved again, and sent where it is not
     progress: Progress = field(default_factory=Progress)
     sleep: Callable[[float], None] = time.sleep
     _sizes: dict[str, int] = field(default_factory=dict)  # of what was listed, by key
@@ -88,12 +90,12 @@ class Pusher:
             step = checkpoints.inspect(self.run, number, run_id=run_id, with_hashes=False)
             if step.manifest is None:
                 why = "another tool's" if step.is_foreign else f"it does not verify: {step.problem}"
-                skipped.append(Skipped(number, why))
+                skipped.append(Skipped(number, why, is_damaged=not step.is_foreign))
                 continue
             there = found.of_hash(number, step.manifest["manifest_hash"])
             if there:
                 known.append(there)
-            else:
+            if there is None or self.is_repairing:
                 new.append(step)
         if found and not known:
             require_same_run(self.storage, found, run_id)
@@ -112,8 +114,11 @@ class Pusher:
         for step in plan.new_steps:
             try:
                 new_steps.append(self._push_step(step))
-            except (DamagedError, RunNotFoundError) as reason:  # the others may be pushed
+            except DamagedError as reason:  # the others may be pushed
                 skipped.append(Skipped(step.step, str(reason)))
+            except RunNotFoundError:
+                why = "it was removed meanwhile"
+                skipped.append(Skipped(step.step, why, is_damaged=False))
         newest = self._push_records(found, newest) or newest
         has_new_records = newest != found.newest_records
         if new_steps or has_new_records:
@@ -133,7 +138,7 @@ class Pusher:
         if self._sizes:
             return
         self._sizes = {one.key: one.size for one in self.storage.list(f"{self.run.name}/")}
-        if found.newest_records:
+        if found.newest_records and not self.is_repairing:
             newest = catalog.fetch(self.storage, self.run.name, found.newest_records)
             prefix = f"{self.run.name}/"
             self._trusted = {prefix + entry.key: entry.seal for entry in newest.entries}
@@ -157,8 +162,9 @@ class Pusher:
         """
         self.progress.begin("records")
         sources = snapshot.of_records(self.root, self.run, self.evaluations)
-        records = _archived_records(self.run, sources)
-        if newest is not None and newest.short_hash == records.short_hash:
+        records = archived_records(self.run, sources)
+        is_known = newest is not None and newest.short_hash == records.short_hash
+        if is_known and not self.is_repairing:
             return None
         self._look(found)
         self.progress.expect(records.num_bytes)
@@ -267,7 +273,8 @@ def archived_step(run: RunDir, step: Step, sources: Sequence[Source]) -> Archive
     )
 
 
-def _archived_records(run: RunDir, sources: Sequence[Source]) -> Archived:
+def archived_records(run: RunDir, sources: Sequence[Source]) -> Archived:
+    """Return the manifest of a run's records whose files are these."""
     entries = tuple(Entry(one.path, _shared_key(one), one.blob.seal) for one in sources)
     return Archived(run.name, store.read_identity(run).id, entries)
 

@@ -1,0 +1,125 @@
+"""Where an archive is: what the user wrote, read as a bucket and a prefix or as a folder."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rlrun.archive.credentials import Credentials
+from rlrun.archive.folder_storage import FolderStorage
+from rlrun.archive.storage import Storage
+from rlrun.errors import MissingExtraError, UsageError
+from rlrun.extras import install_command
+
+VARIABLE = "RLRUN_ARCHIVE"
+LOCAL = "local"
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
+_EXAMPLES = "s3://bucket/prefix, a folder, or 'local'"
+
+
+@dataclass(frozen=True, slots=True)
+class S3Destination:
+    """The objects of a bucket whose keys begin with a prefix."""
+
+    bucket: str
+    prefix: str = ""  # without slashes around it
+
+    @property
+    def place(self) -> str:
+        """The destination as it is written."""
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class FolderDestination:
+    """A folder of this machine, or one that is mounted on it."""
+
+    folder: Path
+
+    @property
+    def place(self) -> str:
+        """The destination as it is written."""
+        return str(self.folder)
+
+
+Destination = S3Destination | FolderDestination
+
+
+def find(
+    option: str | None, environment: Mapping[str, str], configured: str | None, root: Path
+) -> Destination:
+    """Return the destination: the option, else RLRUN_ARCHIVE, else the run's configuration.
+
+    Raises UsageError if there is none, or if what there is makes no sense.
+    """
+    for text in (option, environment.get(VARIABLE), configured):
+        if text:
+            return parse(text, root)
+    raise UsageError(f"no archive is named; give --to, or set {VARIABLE}: {_EXAMPLES}")
+
+
+def parse(text: str, root: Path) -> Destination:
+    """Return the destination that a text names; UsageError if it names none."""
+    scheme, separator, _ = text.partition("://")
+    if not separator:
+        if text == LOCAL:
+            return FolderDestination(root / "archive" / "completed_runs")
+        return FolderDestination(Path(text).expanduser().absolute())
+    if scheme.lower() == "s3":
+        return _s3(text)
+    raise UsageError(f"archive {text!r} has a scheme that is not known; use {_EXAMPLES}")
+
+
+def _s3(text: str) -> S3Destination:
+    split = urlsplit(text)
+    bucket, prefix = split.netloc, split.path.strip("/")
+    if split.query or split.fragment:
+        raise UsageError(f"archive {text!r} has a '?' or '#' in it; use s3://bucket/prefix")
+    if not bucket:
+        raise UsageError(f"archive {text!r} names no bucket; use s3://bucket/prefix")
+    if not _is_bucket_name(bucket):
+        raise UsageError(
+            f"archive {text!r}: {bucket!r} cannot be the name of a bucket; it has 3 to 63 "
+            "lower-case letters, digits, dots and hyphens"
+        )
+    parts = prefix.split("/") if prefix else []
+    if any(part in ("", ".", "..") for part in parts) or "\0" in prefix:
+        raise UsageError(f"archive {text!r}: {prefix!r} cannot be a prefix; use names with single "
+                         "slashes between them")  # fmt: skip
+    return S3Destination(bucket, prefix)
+
+
+def _is_bucket_name(name: str) -> bool:
+    return bool(_BUCKET.fullmatch(name)) and ".." not in name and not _ADDRESS.fullmatch(name)
+
+
+def shares_file_system(folder: Path, run_path: Path) -> bool:
+    """Return whether a folder, there or yet to be made, lies on the disk that a run lies on."""
+    return _existing(folder).stat().st_dev == _existing(run_path).stat().st_dev
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def open_storage(
+    destination: Destination, credentials: Credentials, root: Path, *, transfers: int = 8
+) -> Storage:
+    """Return the storage at a destination, for that many transfers at once; asks it nothing yet.
+
+    What must be remembered of an S3 store lies under `<root>/archive`.
+    """
+    if isinstance(destination, FolderDestination):
+        return FolderStorage(destination.folder)
+    try:
+        from rlrun.archive.s3_storage import S3Storage  # noqa: PLC0415
+
+        return S3Storage(destination, credentials, root, transfers=transfers)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"an archive in S3 needs boto3; install it with '{install_command('s3')}'"
+        ) from error
