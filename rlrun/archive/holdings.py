@@ -45,7 +45,10 @@ def of_run(storage: Storage, root: Path, run_name: str) -> Holding:
 def _here(storage: Storage, found: Catalog, run: RunDir) -> Here:
     if not run.identity.is_file():
         return "another run" if store.is_run(run.path) else "no"
-    run_id = store.read_identity(run).id
+    try:
+        run_id = store.read_identity(run).id
+    except DamagedError:  # 'rlrun list' tells of that
+        return "partly"
     numbers = {one.step for one in found.steps} & set(checkpoints.list_steps(run))
     steps = [
         checkpoints.inspect(run, number, run_id=run_id, with_hashes=False) for number in numbers
@@ -55,9 +58,9 @@ def _here(storage: Storage, found: Catalog, run: RunDir) -> Here:
         for one in steps
         if one.manifest and found.of_hash(one.step, one.manifest["manifest_hash"])
     ]
-    if len(both) == len(found.steps) and both:
-        return "yes"
-    return "partly" if both or _is_same(storage, found, run_id) else "another run"
+    if not both and not _is_same(storage, found, run_id):
+        return "another run"
+    return "yes" if len(both) == len(found.steps) else "partly"
 
 
 def _is_same(storage: Storage, found: Catalog, run_id: str) -> bool:

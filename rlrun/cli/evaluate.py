@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from rlrun.cli import eval_options as given
-from rlrun.cli import options, scoreboard, sentences, show, text
+from rlrun.cli import options, restore, scoreboard, sentences, show, text
+from rlrun.cli.archive_options import FROM, FromOption, Reach, RestoreOption, refuse_without
 from rlrun.cli.eval_options import Which, request_of, resolved_engine
 from rlrun.cli.eval_view import EvalView
 from rlrun.cli.options import DeviceOption, JsonOption, RootOption, RunArgument
 from rlrun.config.schema import RunConfig
 from rlrun.engines.client import EngineProcess
 from rlrun.engines.spec import EngineSpec
-from rlrun.errors import EXIT_DONE, EXIT_STOPPED_EARLY, SomeFailedError
+from rlrun.errors import EXIT_DONE, EXIT_STOPPED_EARLY, SomeFailedError, UsageError
 from rlrun.evaluation import report, request, rescore
 from rlrun.evaluation.evaluate import Evaluated, Evaluation
+from rlrun.evaluation.plan import BASE_STEP
 from rlrun.evaluation.request import Prepared, Request
 from rlrun.runs import checkpoints
 from rlrun.runs.layout import RunDir
@@ -43,6 +45,8 @@ def evaluate(
     baseline: given.BaselineOption = None,
     is_watching: given.WatchOption = False,
     is_rescoring: given.RescoreOption = False,
+    is_restoring: RestoreOption = False,
+    from_archive: FromOption = None,
     as_json: JsonOption = False,
     root: RootOption = None,
 ) -> int:
@@ -66,8 +70,15 @@ def evaluate(
     is_all = all_steps or is_watching or (is_rescoring and steps is None and ckpt_path is None)
     which = Which(name, is_all, steps, ckpt_path, config)
     asked = request_of(which, settings, dataset, options.device_of(device), root)
+    refuse_without("--restore", is_given=is_restoring, from_archive=from_archive)
+    if is_restoring and not asked.steps:
+        raise UsageError("--restore goes with --steps N,N; name the steps that are to be fetched")
     if is_rescoring:
         return _rescore(asked, root, as_json=as_json)
+    if asked.run and asked.steps:
+        reach = Reach(from_archive, None, None, root, FROM)
+        wanted = [step for step in asked.steps if step != BASE_STEP]
+        restore.bring_back(asked.run, wanted, reach, is_asked=is_restoring)
     return _evaluate(asked, root, is_watching=is_watching, as_json=as_json)
 
 

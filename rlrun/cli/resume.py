@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from rlrun.cli import options, show, watch
+from rlrun.cli import archive_options as given
+from rlrun.cli import options, restore, show, watch
+from rlrun.cli.archive_options import FROM, Reach
 from rlrun.cli.options import (
     DetachOption,
     DeviceOption,
@@ -55,6 +57,8 @@ def resume(
         typer.Option("--allow-inexact", help="Go on even if the updates will differ."),
     ] = False,
     detach: DetachOption = False,
+    is_restoring: given.RestoreOption = False,
+    from_archive: given.FromOption = None,
     root: RootOption = None,
 ) -> int:
     """Continue a run exactly where it was left.
@@ -68,14 +72,34 @@ def resume(
     whence = Whence(options.from_step_of(from_), is_rewind)
     if is_rewind and (whence.step is None or fork_name is not None):
         raise UsageError("--rewind goes with --from STEP and not with --fork; correct the command")
+    given.refuse_without("--restore", is_given=is_restoring, from_archive=from_archive)
+    if is_restoring and whence.step is None:
+        raise UsageError("--restore goes with --from STEP; give the step that is to be fetched")
     run = store.find_run(find_root(root), name)
     if name is None:
         show.talk(f"resuming '{run.name}', the most recently active run")
     admission.refuse_foreign(run)
+    if whence.step is not None:
+        may_be_older = is_rewind or fork_name is not None
+        reach = Reach(from_archive, None, None, root, FROM)
+        if not bring_back(run, whence.step, reach, is_restoring, may_be_older=may_be_older):
+            return EXIT_STOPPED_NOW
     if fork_name is not None:
         return work_on_fork(run, whence.step, fork_name, orders, overrides or ())
     settings = admission.settings_of(run, overrides or (), allow_inexact=allow_inexact)
     return go_on(run, orders, settings, whence, allow_inexact=allow_inexact)
+
+
+def bring_back(run: RunDir, step: int, reach: Reach, *, is_asked: bool, may_be_older: bool) -> None:
+    """Have a step here that is in an archive only, if that is asked for.
+
+    Nothing is fetched that the session would refuse to go on from.
+    """
+    if is_asked:
+        admission.refuse_held(run)
+        if not may_be_older:
+            admission.refuse_older(run, step)
+    restore.bring_back(run, [step], reach, is_asked=is_asked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,8 @@ def test_it_comes_back_with_the_same_bytes(made: Any, root: Path, tmp_path: Path
     assert [key.step for key in pushed.new_steps] == [10, 20, 30]
     assert pushed.has_new_records
     again = Pusher(made.run, root, storage).push()
-    assert again.is_unchanged and again.num_objects == 0
+    assert again.is_unchanged
+    assert again.num_objects == 0
     before = tree(made.run.path)
     cleaned = Cleaner(made.run, storage, Rules(keep_latest=1)).clean()
     assert cleaned.doubts == ()
