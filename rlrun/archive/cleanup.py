@@ -146,7 +146,7 @@ class Cleaner:
 
     def _doubt_of(self, entry: Entry) -> str | None:
         key = f"{self.run.name}/{entry.key}"
-        problem = proof.doubt(self.storage, key, entry.seal)
+        problem = proof.doubt(self.storage, key, entry.seal, note=self.progress.heed)
         self.progress.note(entry.seal.size)
         return None if problem is None else f"{self.storage.place}/{key} {problem}"
 

@@ -116,7 +116,7 @@ def open_storage(
     if isinstance(destination, FolderDestination):
         return FolderStorage(destination.folder)
     try:
-        from rlrun.archive.s3_storage import S3Storage  # noqa: PLC0415
+        from rlrun.archive.s3_storage import S3Storage
 
         return S3Storage(destination, credentials, root, transfers=transfers)
     except ImportError as error:

@@ -195,7 +195,9 @@ class Pusher:
         """Return whether an object is proved to be there: by an earlier push, or now."""
         if self._sizes.get(key) != seal.size:
             return False
-        return self._trusted.get(key) == seal or proof.doubt(self.storage, key, seal) is None
+        if self._trusted.get(key) == seal:
+            return True
+        return proof.doubt(self.storage, key, seal, note=self.progress.heed) is None
 
     def _put_manifest(self, found: Archived, key: StepKey | RecordsKey) -> None:
         full = f"{self.run.name}/{key.manifest}"
@@ -251,7 +253,7 @@ def send_proved(storage: Storage, key: str, blob: Blob, progress: Progress) -> N
         storage.put(key, blob, progress.note)
         if storage.has_checksums():
             return
-        found = proof.doubt(storage, key, blob.seal)
+        found = proof.doubt(storage, key, blob.seal, note=progress.heed)
         if found is None:
             return
         problem = found

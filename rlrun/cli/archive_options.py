@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -77,10 +77,15 @@ class Reach:
     @property
     def words(self) -> str:
         """The options that reach the same archive, for the commands that come next."""
-        words = [self.option, self.place] if self.place else []
+        words = [TO, self.place] if self.place else []
         if self.credentials:
             words += ["--credentials", str(self.credentials)]
         return "".join(f" {shlex.quote(word)}" for word in words)
+
+
+def for_restore(words: str) -> str:
+    """Return the options that reach an archive as `rlrun restore` takes them."""
+    return words.replace(f" {TO} ", f" {FROM} ", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,7 @@ class Archive:
     storage: Storage
     transfers: int
     folder: Path | None  # if it is one
+    words: str  # the options that reach it, for the commands that come next
 
     @property
     def place(self) -> str:
@@ -113,20 +119,22 @@ def settings_of(run: RunDir) -> ArchiveConfig:
 
 
 def open_archive(
-    reach: Reach, settings: ArchiveConfig, *, last_place: str | None = None
+    reach: Reach, settings: ArchiveConfig | None, *, last_place: str | None = None
 ) -> Archive:
     """Return the archive: the option's, else the environment's, the configuration's, the last one.
 
-    Nothing is asked of it yet.  Raises UsageError if nothing says where it is, or what does makes
-    no sense.
+    `settings` are those of a run, None if no run is meant.  Nothing is asked of it yet.  Raises
+    UsageError if nothing says where it is, or what does makes no sense.
     """
     root = find_root(reach.root)
     environment = os.environ.get(destination.VARIABLE)
-    text = reach.place or environment or settings.to or last_place
+    named = reach.place or environment or (settings.to if settings else None)
+    text = named or last_place
     if text is None:
+        or_run = " or the run's archive.to" if settings else ""
         raise UsageError(
             f"nothing says which archive is meant; give {reach.option} s3://bucket/prefix, a "
-            f"folder, or 'local', or set {destination.VARIABLE} or the run's archive.to"
+            f"folder, or 'local', or set {destination.VARIABLE}{or_run}"
         )
     if names_a_user(text):
         raise UsageError(
@@ -138,8 +146,8 @@ def open_archive(
     is_folder = isinstance(found, FolderDestination)
     if not is_folder and (warning := credentials.warning(keys)):
         show.warn(warning)
-    transfers = reach.transfers or settings.transfers
+    transfers = reach.transfers or (settings or ArchiveConfig()).transfers
     storage = destination.open_storage(found, keys, root, transfers=transfers)
-    return Archive(
-        storage, transfers, found.folder if isinstance(found, FolderDestination) else None
-    )
+    folder = found.folder if isinstance(found, FolderDestination) else None
+    words = reach.words if named else replace(reach, place=text).words
+    return Archive(storage, transfers, folder, words)

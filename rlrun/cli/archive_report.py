@@ -118,8 +118,9 @@ def push_summary(one: Report, found: Sent, *, is_dry_run: bool) -> str:
         what = f"would send {amount}"
     else:
         what = f"sent {amount} in {text.duration(found.seconds or 0)}"
-    there = f"{text.count(found.num_there, 'checkpoint')}, {text.size(found.num_bytes_there)}"
-    return f"run '{one.run_name}': {what}; {one.place} has {there} of it"
+    there = f"{text.count(found.num_there, 'checkpoint')} ({text.size(found.num_bytes_there)})"
+    has = "has" if is_dry_run else "now has"
+    return f"run '{one.run_name}': {what}; {one.place} {has} {there} of it"
 
 
 def show_cleanup(one: Report, order: Order) -> None:
@@ -213,5 +214,7 @@ def next_commands(runs: Sequence[RunDir], which: Sequence[str], order: Order) ->
     if not order.is_dry_run:
         cleaning = f"archive {shlex.join(which)} --cleanup --dry-run{reach.words}"
         checking = f"verify {name} --remote{reach.words}"
+        if len(runs) > 1:
+            checking = f"list --remote{reach.words}"
         commands = [f"status {name}", checking] if order.is_cleaning else [checking, cleaning]
     return sentences.commands_with_root(commands, reach.root)

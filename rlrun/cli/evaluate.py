@@ -15,7 +15,13 @@ from rlrun.cli.options import DeviceOption, JsonOption, RootOption, RunArgument
 from rlrun.config.schema import RunConfig
 from rlrun.engines.client import EngineProcess
 from rlrun.engines.spec import EngineSpec
-from rlrun.errors import EXIT_DONE, EXIT_STOPPED_EARLY, SomeFailedError, UsageError
+from rlrun.errors import (
+    EXIT_DONE,
+    EXIT_STOPPED_EARLY,
+    EXIT_STOPPED_NOW,
+    SomeFailedError,
+    UsageError,
+)
 from rlrun.evaluation import report, request, rescore
 from rlrun.evaluation.evaluate import Evaluated, Evaluation
 from rlrun.evaluation.plan import BASE_STEP
@@ -78,7 +84,8 @@ def evaluate(
     if asked.run and asked.steps:
         reach = Reach(from_archive, None, None, root, FROM)
         wanted = [step for step in asked.steps if step != BASE_STEP]
-        restore.bring_back(asked.run, wanted, reach, is_asked=is_restoring)
+        if not restore.bring_back(asked.run, wanted, reach, is_asked=is_restoring):
+            return EXIT_STOPPED_NOW
     return _evaluate(asked, root, is_watching=is_watching, as_json=as_json)
 
 

@@ -9,7 +9,6 @@ from rlrun.archive.holdings import Holding
 from rlrun.cli import archive_options as given
 from rlrun.cli import sentences, show, text
 from rlrun.cli.archive_options import Reach
-from rlrun.config.schema import ArchiveConfig
 from rlrun.runs.layout import find_root
 
 _HEADER = ("RUN", "STEPS", "NEWEST", "SIZE", "HERE")
@@ -17,7 +16,7 @@ _HEADER = ("RUN", "STEPS", "NEWEST", "SIZE", "HERE")
 
 def list_remote(reach: Reach, *, as_json: bool) -> None:
     """Show what an archive holds of each run, and whether that is here too."""
-    place = given.open_archive(reach, ArchiveConfig())
+    place = given.open_archive(reach, None)
     found = holdings.survey(place.storage, find_root(reach.root))
     if as_json:
         show.json_result({"archive": place.place, "runs": [asdict(one) for one in found]})
@@ -44,7 +43,7 @@ def row(one: Holding) -> tuple[str, ...]:
 
 def next_commands(found: Sequence[Holding], reach: Reach, root: Path | None) -> list[str]:
     """Return the commands that come next: restore what is not here, else check what is there."""
-    words = reach.words.replace(given.TO, given.FROM, 1)
+    words = given.for_restore(reach.words)
     away = [one.run_name for one in found if one.here in ("no", "partly") and one.has_records]
     command = (
         f"restore {away[0]}{words}" if away else f"verify {found[0].run_name} --remote{reach.words}"

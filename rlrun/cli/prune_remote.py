@@ -13,7 +13,6 @@ from rlrun.cli import restore, sentences, show, text
 from rlrun.cli.archive_options import Archive, Reach
 from rlrun.cli.batch import Batch
 from rlrun.cli.config import aligned
-from rlrun.config.schema import ArchiveConfig
 from rlrun.errors import EXIT_DONE, EXIT_STOPPED_NOW, RunNotFoundError
 from rlrun.runs.layout import RunDir, check_name, find_root, runs_folder
 
@@ -45,7 +44,7 @@ def prune_remote(name: str | None, reach: Reach, *, is_dry_run: bool, as_json: b
 def open_for(name: str | None, reach: Reach) -> Archive:
     """Return the archive, of which the run here may know more than the command line says."""
     if name is None:
-        return given.open_archive(reach, ArchiveConfig())
+        return given.open_archive(reach, None)
     return restore.open_for(RunDir(runs_folder(find_root(reach.root)) / check_name(name)), reach)
 
 

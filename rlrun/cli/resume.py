@@ -22,7 +22,7 @@ from rlrun.cli.options import (
 )
 from rlrun.config.changes import describe
 from rlrun.config.load import dump_config
-from rlrun.errors import UsageError
+from rlrun.errors import EXIT_STOPPED_NOW, UsageError
 from rlrun.runs import fork, store
 from rlrun.runs.layout import RunDir, find_root
 from rlrun.runs.request import SessionRequest
@@ -82,7 +82,10 @@ def resume(
     if whence.step is not None:
         may_be_older = is_rewind or fork_name is not None
         reach = Reach(from_archive, None, None, root, FROM)
-        if not bring_back(run, whence.step, reach, is_restoring, may_be_older=may_be_older):
+        is_there = bring_back(
+            run, whence.step, reach, is_asked=is_restoring, may_be_older=may_be_older
+        )
+        if not is_there:
             return EXIT_STOPPED_NOW
     if fork_name is not None:
         return work_on_fork(run, whence.step, fork_name, orders, overrides or ())
@@ -90,8 +93,8 @@ def resume(
     return go_on(run, orders, settings, whence, allow_inexact=allow_inexact)
 
 
-def bring_back(run: RunDir, step: int, reach: Reach, *, is_asked: bool, may_be_older: bool) -> None:
-    """Have a step here that is in an archive only, if that is asked for.
+def bring_back(run: RunDir, step: int, reach: Reach, *, is_asked: bool, may_be_older: bool) -> bool:
+    """Have a step here that is in an archive only, if that is asked for; False if it is stopped.
 
     Nothing is fetched that the session would refuse to go on from.
     """
@@ -99,7 +102,7 @@ def bring_back(run: RunDir, step: int, reach: Reach, *, is_asked: bool, may_be_o
         admission.refuse_held(run)
         if not may_be_older:
             admission.refuse_older(run, step)
-    restore.bring_back(run, [step], reach, is_asked=is_asked)
+    return restore.bring_back(run, [step], reach, is_asked=is_asked)
 
 
 @dataclass(frozen=True, slots=True)

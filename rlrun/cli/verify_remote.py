@@ -43,10 +43,10 @@ def verify_remote(name: str | None, reach: Reach, *, is_reading: bool, as_json: 
     else:
         show_check(run.name, found)
     if found.damage:
-        raise DamagedError(refusal(run.name, place, found, reach.words))
+        raise DamagedError(refusal(run.name, place, found))
     if not as_json:
         show.out(summary(run.name, place, found))
-        show.hints(sentences.commands_with_root(next_commands(run, reach), reach.root))
+        show.hints(sentences.commands_with_root(next_commands(run, place), reach.root))
     return EXIT_DONE
 
 
@@ -86,14 +86,15 @@ def line_of(name: str, finding: RemoteFinding) -> str:
     return f"{finding.severity}: {name}/{finding.key}: {finding.what}"
 
 
-def refusal(name: str, place: Archive, found: RemoteCheck, words: str) -> str:
-    """Return the error's sentence, after every finding was shown; `words` reach the archive."""
+def refusal(name: str, place: Archive, found: RemoteCheck) -> str:
+    """Return the error's sentence, after every finding was shown."""
     whole = [one.step for one in found.steps if one.is_whole]
     rest = f"whole are the steps {', '.join(map(str, whole))}" if whole else "no step is whole"
+    num_findings = text.count(len(found.damage), "finding")
     return (
-        f"run '{name}' is damaged in {place.place} ({text.count(len(found.damage), 'finding')} "
-        f"above; {rest}); where the run is still on disk, 'rlrun archive {name} --repair{words}' "
-        "sends again what is missing"
+        f"run '{name}' is damaged in {place.place} ({num_findings} above; {rest}); where the run "
+        f"is still on disk, 'rlrun archive {name} --repair{place.words}' sends again what is "
+        "missing"
     )
 
 
@@ -108,8 +109,8 @@ def summary(name: str, place: Archive, found: RemoteCheck) -> str:
     )
 
 
-def next_commands(run: RunDir, reach: Reach) -> list[str]:
+def next_commands(run: RunDir, place: Archive) -> list[str]:
     """Return the commands that come next."""
     if run.identity.is_file():
-        return [f"archive {run.name} --cleanup --dry-run{reach.words}"]
-    return [f"restore {run.name}{reach.words.replace(given.TO, given.FROM, 1)}"]
+        return [f"archive {run.name} --cleanup --dry-run{place.words}"]
+    return [f"restore {run.name}{given.for_restore(place.words)}"]
