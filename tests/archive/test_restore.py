@@ -1,0 +1,423 @@
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.run_maker import RunMaker
+
+from rlrun.archive import catalog, keys
+from rlrun.archive.cleanup import Cleaner
+from rlrun.archive.push import Pusher
+from rlrun.archive.restore import Restored, Restorer
+from rlrun.errors import (
+    ArchiveError,
+    DamagedError,
+    LockedError,
+    RunExistsError,
+    RunNotFoundError,
+    UsageError,
+)
+from rlrun.runs import archived, canonical, checkpoints, files
+from rlrun.runs.layout import RunDir
+from rlrun.runs.retention import Rules
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Return all files of a folder but the notes that this machine keeps for itself."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink() and path.name != "archived.jsonl"
+    }
+
+
+@pytest.fixture
+def restore(root: Path, storage: Any, push: Any) -> Callable[..., Restored]:
+    """Push the run, let something happen, then restore it."""
+    push()
+
+    def act(which: Any = "latest", where: Any = storage, **options: Any) -> Restored:
+        return Restorer(where, root, "sums", transfers=2, **options).restore(which)
+
+    return act
+
+
+@pytest.fixture
+def lost(restore: Any, made: RunMaker) -> dict[str, bytes]:
+    """The run was pushed and its machine is gone; what it had."""
+    before = tree(made.run.path)
+    shutil.rmtree(made.run.path)
+    return before
+
+
+def test_a_lost_run_comes_back_with_all_its_bytes(lost: Any, restore: Any, made: Any) -> None:
+    restored = restore("all")
+    assert restored.is_new
+    assert restored.new_steps == (10, 20, 30)
+    assert tree(made.run.path) == lost
+    assert checkpoints.linked_step(made.run) == 30
+
+
+def test_the_newest_alone_comes_back_by_default(lost: Any, restore: Any, made: Any) -> None:
+    restore()
+    assert checkpoints.list_steps(made.run) == [30]
+
+
+def test_one_step_comes_back(lost: Any, restore: Any, made: Any) -> None:
+    restore(20)
+    assert checkpoints.list_steps(made.run) == [20]
+    assert checkpoints.linked_step(made.run) == 20
+
+
+def test_a_step_that_is_not_there_is_told(lost: Any, restore: Any, made: Any) -> None:
+    with pytest.raises(RunNotFoundError, match="it has 10, 20, 30"):
+        restore(15)
+    assert not made.run.path.exists()
+
+
+def test_a_run_that_is_not_there_is_told(root: Path, storage: Any, restore: Any) -> None:
+    with pytest.raises(RunNotFoundError, match="it has sums"):
+        Restorer(storage, root, "other").restore("latest")
+
+
+def test_a_cleaned_step_comes_back_into_its_run(restore: Any, made: Any, storage: Any) -> None:
+    before = tree(made.run.training_state)
+    Cleaner(made.run, storage, Rules(keep_latest=1)).clean()
+    restored = restore("all")
+    assert not restored.is_new
+    assert (restored.new_steps, restored.known_steps) == ((10, 20), (30,))
+    assert tree(made.run.training_state) == before
+    assert checkpoints.linked_step(made.run) == 30
+
+
+def test_what_is_here_already_is_not_fetched(restore: Any, spy: Any) -> None:
+    restore("all", spy)
+    assert not [key for call, key in spy.calls if call == "read" and "weights" in key]
+
+
+def test_under_another_name_it_is_another_folder(restore: Any, made: Any, root: Path) -> None:
+    before = tree(made.run.path)
+    restored = restore("all", as_name="again")
+    assert restored.run.name == "again"
+    assert tree(restored.run.path) == before == tree(made.run.path)
+
+
+def test_a_damaged_step_here_is_put_aside_for_the_archived_one(restore: Any, made: Any) -> None:
+    weights = made.run.step(30) / "model" / "weights"
+    weights.write_bytes(b"54321")
+    restore()
+    assert weights.read_bytes() == b"12345"
+    assert (made.run.quarantine / "step_30.0" / "model" / "weights").read_bytes() == b"54321"
+
+
+def test_a_step_that_differs_is_not_overwritten(restore: Any, made: Any, root: Path) -> None:
+    shutil.rmtree(made.run.step(30))
+    info = {"run_id": made.id, "step": 30, "session": 1}
+    checkpoints.publish(made.run, 30, {"model/weights": b"other"}, info)
+    with pytest.raises(RunExistsError, match="differs from step 30 in the archive"):
+        restore()
+    assert (made.run.step(30) / "model" / "weights").read_bytes() == b"other"
+    restored = restore(is_forced=True)
+    assert (made.run.step(30) / "model" / "weights").read_bytes() == b"12345"
+    (aside,) = (root / "archive" / "replaced").iterdir()
+    assert (aside / "training_state/step_30/model/weights").read_bytes() == b"other"
+    assert str(aside) in restored.notes[0]
+
+
+def test_another_run_of_the_name_is_not_touched(
+    lost: Any, restore: Any, made: Any, make_run: Any
+) -> None:
+    other = make_run("sums")
+    with pytest.raises(RunExistsError, match="another run of the same name"):
+        restore()
+    assert other.run.identity.is_file()
+
+
+def test_another_tools_run_is_not_touched(lost: Any, restore: Any, make_foreign_run: Any) -> None:
+    run = make_foreign_run("sums")
+    before = tree(run.path)
+    with pytest.raises(RunExistsError, match="no run of rlrun's"):
+        restore()
+    assert tree(run.path) == before
+
+
+def gone_on(made: RunMaker, session: int, first: int, last: int) -> None:
+    made.opens(session)
+    made.starts(session, from_step=first - 1)
+    made.steps(first, last)
+    made.saves(last, session=session)
+    made.ends(session, step=last, outcome="steps_done")
+
+
+def test_an_older_copy_of_a_run_is_brought_up_to_what_went_on_elsewhere(
+    restore: Any, made: Any, push: Any, root: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(made.run.path, old, symlinks=True)
+    gone_on(made, 2, 31, 40)
+    push()
+    expected = tree(made.run.path)
+    shutil.rmtree(made.run.path)
+    shutil.copytree(old, made.run.path, symlinks=True)
+    restored = restore()
+    assert restored.new_steps == (40,)
+    assert tree(made.run.path) == expected
+
+
+def test_a_run_that_went_on_here_keeps_its_own_records(restore: Any, made: Any) -> None:
+    shutil.rmtree(made.run.step(10))
+    gone_on(made, 2, 31, 40)
+    before = tree(made.run.logs)
+    restore(10)
+    assert tree(made.run.logs) == before
+    assert checkpoints.list_steps(made.run) == [10, 20, 30, 40]
+
+
+def test_a_run_that_went_on_in_two_places_is_left_alone(
+    restore: Any, made: Any, push: Any, tmp_path: Path, root: Path
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(made.run.path, old, symlinks=True)
+    gone_on(made, 2, 31, 40)
+    push()
+    shutil.rmtree(made.run.path)
+    shutil.copytree(old, made.run.path, symlinks=True)
+    gone_on(made, 2, 31, 35)
+    before = tree(made.run.path)
+    with pytest.raises(RunExistsError, match=r"both here and elsewhere.*--as NAME"):
+        restore()
+    assert tree(made.run.path) == before
+    assert restore(as_name="theirs").new_steps == (40,)
+
+
+def test_steps_that_the_run_left_elsewhere_move_aside_here(
+    restore: Any, made: Any, push: Any, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(made.run.path, old, symlinks=True)
+    for step in (20, 30):
+        shutil.rmtree(made.run.step(step))
+    gone_on(made, 2, 11, 25)
+    push()
+    shutil.rmtree(made.run.path)
+    shutil.copytree(old, made.run.path, symlinks=True)
+    restore()
+    assert checkpoints.list_steps(made.run) == [10, 25]
+    aside = RunDir(made.run.abandoned_root / "restored_0")
+    assert checkpoints.list_steps(aside) == [20, 30]
+    with pytest.raises(UsageError, match="went back behind step 30"):
+        restore(30)
+
+
+@pytest.mark.parametrize("which", ["latest", "all"])
+def test_an_object_that_is_damaged_in_the_archive_restores_nothing(
+    which: str, lost: Any, restore: Any, made: Any, storage: Any
+) -> None:
+    newest = catalog.read(storage, "sums").steps[-1]
+    (storage.folder / "sums" / newest.folder / "model" / "weights").write_bytes(b"54321")
+    with pytest.raises(DamagedError, match="comes with other bytes"):
+        restore(which)
+    assert not made.run.path.exists()
+    assert restore(20).new_steps == (20,)
+
+
+def test_a_missing_object_restores_nothing(
+    lost: Any, restore: Any, made: Any, storage: Any
+) -> None:
+    newest = catalog.read(storage, "sums").steps[-1]
+    (storage.folder / "sums" / newest.folder / "model" / "weights").unlink()
+    with pytest.raises(ArchiveError, match="weights is not there"):
+        restore()
+    assert not made.run.path.exists()
+
+
+def forge(storage: Any, change: Callable[[dict[str, Any]], None]) -> None:
+    """Replace the newest checkpoint's manifest by one that is sealed and named as it should be."""
+    key = catalog.read(storage, "sums").steps[-1]
+    path = storage.folder / "sums" / key.manifest
+    body = json.loads(path.read_bytes())
+    del body["archive_hash"]
+    change(body)
+    sealed = {**body, "archive_hash": canonical.sha256_of(body)}
+    path.unlink()
+    size = sum(entry["size"] for entry in body["files"].values())
+    name = keys.StepKey(key.step, body["manifest_hash"][:12], body["session"], size).manifest
+    (storage.folder / "sums" / name).write_text(canonical.pretty(sealed))
+
+
+def test_a_manifest_whose_paths_leave_the_run_restores_nothing(
+    lost: Any, restore: Any, made: Any, storage: Any, root: Path
+) -> None:
+    def change(body: dict[str, Any]) -> None:
+        body["files"]["../../../../planted"] = body["files"].pop("model/weights")
+
+    forge(storage, change)
+    with pytest.raises(DamagedError, match="leaves its folder"):
+        restore()
+    assert not list(root.rglob("planted"))
+    assert not made.run.path.exists()
+
+
+def test_a_manifest_of_other_files_restores_nothing(
+    lost: Any, restore: Any, made: Any, storage: Any
+) -> None:
+    def change(body: dict[str, Any]) -> None:
+        body["files"]["model/extra"] = body["files"]["model/weights"]
+
+    forge(storage, change)
+    with pytest.raises(DamagedError, match="does not verify"):
+        restore()
+    assert not made.run.path.exists()
+
+
+def test_a_manifest_of_another_run_restores_nothing(
+    lost: Any, restore: Any, made: Any, storage: Any
+) -> None:
+    forge(storage, lambda body: body.update(run_id="another"))
+    with pytest.raises(DamagedError, match="of another run"):
+        restore()
+    assert not made.run.path.exists()
+
+
+def test_killed_at_any_file_operation_the_same_command_ends_it(
+    lost: Any, restore: Any, made: Any, root: Path
+) -> None:
+    calls: list[int] = []
+    with files.watched(lambda _operation, _path: calls.append(0)):
+        restore()
+    expected = tree(made.run.path)
+    assert expected.items() <= lost.items()
+    num_calls = len(calls)
+    assert num_calls > 60
+    for number in range(num_calls):
+        shutil.rmtree(made.run.path)
+        shutil.rmtree(root / "archive", ignore_errors=True)
+        left = [number]
+
+        def die(_operation: str, _path: Path, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+
+        with files.watched(die), pytest.raises(KeyboardInterrupt):
+            restore()
+        restore()
+        assert tree(made.run.path) == expected, number
+        assert not list((root / "archive" / "restoring").iterdir()), number
+
+
+def test_what_was_fetched_is_not_fetched_again(
+    lost: Any, restore: Any, spy: Any, made: Any
+) -> None:
+    def die(operation: str, path: Path) -> None:
+        if operation == "rename" and path == made.run.path:
+            raise KeyboardInterrupt
+
+    with files.watched(die), pytest.raises(KeyboardInterrupt):
+        restore("all", spy)
+    spy.calls.clear()
+    restore("all", spy)
+    assert all(key.startswith("sums/manifests/") for call, key in spy.calls if call == "read")
+
+
+def test_a_file_that_broke_off_goes_on_where_it_was(
+    lost: Any, restore: Any, spy: Any, made: Any, root: Path
+) -> None:
+    newest = catalog.read(spy, "sums").steps[-1]
+    entry = next(
+        one for one in catalog.fetch(spy, "sums", newest).entries if one.path == "model/weights"
+    )
+    folder = root / "archive" / "restoring" / f"sums-{made.id[:12]}"
+    folder.mkdir(parents=True)
+    (folder / f"{entry.seal.sha256}.part").write_bytes(b"123")
+    starts = []
+    real = type(spy).read
+
+    def read(self: Any, key: str, start: int = 0) -> Any:
+        starts.append((key.rsplit("/", 1)[1], start))
+        return real(self, key, start)
+
+    spy.__class__ = type("Noting", (type(spy),), {"read": read})
+    restore("latest", spy)
+    assert ("weights", 3) in starts
+    assert (made.run.step(30) / "model" / "weights").read_bytes() == b"12345"
+
+
+def test_a_part_with_other_bytes_is_fetched_anew(
+    lost: Any, restore: Any, storage: Any, made: Any, root: Path
+) -> None:
+    newest = catalog.read(storage, "sums").steps[-1]
+    entry = next(
+        one for one in catalog.fetch(storage, "sums", newest).entries if one.path == "model/weights"
+    )
+    folder = root / "archive" / "restoring" / f"sums-{made.id[:12]}"
+    folder.mkdir(parents=True)
+    (folder / f"{entry.seal.sha256}.part").write_bytes(b"999")
+    restore()
+    assert (made.run.step(30) / "model" / "weights").read_bytes() == b"12345"
+
+
+def test_two_at_once_are_one_and_a_refusal(lost: Any, restore: Any, made: Any, root: Path) -> None:
+    import fcntl
+
+    folder = root / "archive" / "restoring" / f"sums-{made.id[:12]}"
+    folder.mkdir(parents=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with pytest.raises(LockedError, match="being restored by another"):
+        restore()
+    os.close(descriptor)
+    restore()
+
+
+def test_a_model_alone_comes_back_beside_the_runs(
+    lost: Any, restore: Any, root: Path, storage: Any, made: Any
+) -> None:
+    target = Restorer(storage, root, "sums").restore_model(20)
+    assert tree(target) == {"model/weights": b"12345"}
+    assert not made.run.path.exists()
+    assert Restorer(storage, root, "sums").restore_model(20) == target
+    (target / "model" / "weights").write_bytes(b"other")
+    with pytest.raises(RunExistsError):
+        Restorer(storage, root, "sums").restore_model(20)
+    Restorer(storage, root, "sums", is_forced=True).restore_model(20)
+    assert tree(target) == {"model/weights": b"12345"}
+
+
+def test_checkpoints_whose_records_never_arrived_are_told(
+    lost: Any, restore: Any, storage: Any, made: Any
+) -> None:
+    for key in catalog.read(storage, "sums").records:
+        (storage.folder / "sums" / key.manifest).unlink()
+    with pytest.raises(DamagedError, match="not its records"):
+        restore()
+
+
+def test_evaluations_come_back_and_those_that_are_here_stay(
+    made: Any, root: Path, storage: Any
+) -> None:
+    folder = root / "eval_runs" / "sums_gsm8k"
+    (folder / "step_10_gsm8k").mkdir(parents=True)
+    (folder / "eval_config.yaml").write_text("a: 1\n")
+    (folder / "step_10_gsm8k" / "completions.jsonl").write_text("{}\n")
+    (folder / "lock").write_text("")
+    Pusher(made.run, root, storage, {"sums_gsm8k": folder}).push()
+    (folder / "eval_config.yaml").write_text("a: 2\n")
+    shutil.rmtree(folder / "step_10_gsm8k")
+    restored = Restorer(storage, root, "sums").restore("latest")
+    assert tree(folder) == {
+        "eval_config.yaml": b"a: 2\n",
+        "step_10_gsm8k/completions.jsonl": b"{}\n",
+        "lock": b"",
+    }
+    assert "other contents" in restored.notes[0]
+    Restorer(storage, root, "sums", as_name="again").restore("latest")
+    assert (root / "eval_runs" / "again_gsm8k" / "eval_config.yaml").read_text() == "a: 1\n"
+
+
+def test_a_restore_notes_what_this_machine_knows(lost: Any, restore: Any, made: Any) -> None:
+    restore(20)
+    assert [(note.event, note.step) for note in archived.notes(made.run)] == [("restored", 20)]

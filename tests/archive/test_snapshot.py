@@ -1,0 +1,103 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlrun.archive import blobs, snapshot
+from rlrun.errors import DamagedError, LockedError
+from rlrun.runs import archived, checkpoints, files
+
+
+def paths_of(made: Any, root: Path, evaluations: Any = None) -> list[str]:
+    found = snapshot.of_records(root, made.run, evaluations or {})
+    return [source.path for source in found]
+
+
+def test_records_are_everything_but_checkpoints_and_what_is_of_the_moment(
+    made: Any, root: Path
+) -> None:
+    made.journals("group")
+    (made.run.segments / "step_1-10.jsonl").write_bytes(b"{}\n")
+    (made.run.logs / ".train_log.jsonl.tmp").write_bytes(b"{")
+    made.run.lock.write_text("{}")
+    made.run.pins.mkdir()
+    (made.run.pins / "step_10").write_bytes(b"")
+    made.run.quarantine.mkdir()
+    (made.run.quarantine / "step_5.0").write_bytes(b"")
+    (made.run.abandoned_root / "rewind_0" / "logs").mkdir(parents=True)
+    (made.run.abandoned_root / "rewind_0" / "logs" / "train_log.jsonl").write_bytes(b"{}\n")
+    archived.note(made.run, "pushed", [(10, "a", 1)], "there")
+    assert paths_of(made, root) == [
+        "run/abandoned/rewind_0/logs/train_log.jsonl",
+        "run/config.yaml",
+        "run/logs/rollouts.jsonl",
+        "run/logs/rollouts/step_1-10.jsonl",
+        "run/logs/sessions.jsonl",
+        "run/logs/train_log.jsonl",
+        "run/pins/step_10",
+        "run/run.json",
+    ]
+
+
+def test_evaluations_are_records_too(made: Any, root: Path) -> None:
+    folder = root / "eval_runs" / "sums_gsm8k"
+    (folder / "step_10_gsm8k").mkdir(parents=True)
+    (folder / "step_10_gsm8k" / "metrics.csv").write_text("a\n")
+    (folder / "lock").write_text("")
+    found = [one for one in paths_of(made, root, {"sums_gsm8k": folder}) if "eval" in one]
+    assert found == ["eval_runs/sums_gsm8k/step_10_gsm8k/metrics.csv"]
+
+
+def test_a_log_that_grows_meanwhile_is_taken_as_it_was(
+    made: Any, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = made.run.train_log.stat().st_size
+    real = blobs.of_file
+
+    def of_file(path: Path, *, size: int | None = None) -> Any:
+        if path == made.run.config:
+            made.steps(31, 40)
+        return real(path, size=size)
+
+    monkeypatch.setattr(snapshot.blobs, "of_file", of_file)
+    found = {source.path: source.blob for source in snapshot.of_records(root, made.run, {})}
+    assert found["run/logs/train_log.jsonl"].seal.size == size
+
+
+def test_a_segment_that_is_sealed_meanwhile_is_there_once(
+    made: Any, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made.journals("group")
+    real, was_sealed = snapshot._record_files, []
+
+    def record_files(run: Any) -> Any:
+        if not was_sealed:
+            was_sealed.append(True)
+            yield from real(run)
+            files.rename(run.journal, run.segment(1, 1))
+            return
+        yield from real(run)
+
+    monkeypatch.setattr(snapshot, "_record_files", record_files)
+    found = paths_of(made, root)
+    assert "run/logs/rollouts/step_1-1.jsonl" in found
+    assert "run/logs/rollouts.jsonl" not in found
+
+
+def test_a_run_that_is_being_rewound_has_no_snapshot(made: Any, root: Path) -> None:
+    made.run.rewind.write_text("{}")
+    with pytest.raises(LockedError):
+        paths_of(made, root)
+
+
+def test_every_file_of_a_checkpoint_is_compared_with_its_manifest(made: Any) -> None:
+    def step() -> Any:
+        return checkpoints.inspect(made.run, 10, run_id=made.id, with_hashes=False)
+
+    assert [one.path for one in snapshot.of_step(step())] == ["model/weights", "training_info.json"]
+    (made.run.step(10) / "model" / "weights").write_bytes(b"54321")
+    with pytest.raises(DamagedError, match="does not match its SHA-256"):
+        snapshot.of_step(step())
+    (made.run.step(10) / "model" / "weights").write_bytes(b"1")
+    with pytest.raises(DamagedError, match="does not verify"):
+        snapshot.of_step(step())
