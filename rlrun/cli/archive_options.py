@@ -68,10 +68,10 @@ RestoreOption = Annotated[
 class Reach:
     """What a command line says of an archive, and of how to reach it."""
 
-    place: str | None
-    credentials: Path | None
-    transfers: int | None
-    root: Path | None  # what --root said, for the hints
+    place: str | None = None
+    credentials: Path | None = None
+    transfers: int | None = None
+    root: Path | None = None  # what --root said, for the hints
     option: str = TO  # how a place is given
 
     @property

@@ -31,7 +31,8 @@ class Batch:
     def _note(self, name: str, error: RlrunError) -> None:
         self.failures[name] = error
         if self._num_runs > 1:
-            show.error(f"run '{name}': {sentences.with_root(str(error), self._root)}")
+            sentence = sentences.with_root(str(error), self._root)
+            show.error(sentence if f"'{name}'" in sentence else f"run '{name}': {sentence}")
 
     def conclude(self) -> None:
         """Raise the worst of what failed: of a single run as it is, else with all their names."""

@@ -82,7 +82,7 @@ def evaluate(
     if is_rescoring:
         return _rescore(asked, root, as_json=as_json)
     if asked.run and asked.steps:
-        reach = Reach(from_archive, None, None, root, FROM)
+        reach = Reach(from_archive, root=root, option=FROM)
         wanted = [step for step in asked.steps if step != BASE_STEP]
         if not restore.bring_back(asked.run, wanted, reach, is_asked=is_restoring):
             return EXIT_STOPPED_NOW

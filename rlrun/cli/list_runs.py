@@ -32,7 +32,7 @@ def list_runs(
     """
     given.refuse_without("--remote", is_given=is_remote, to=to, credentials=credentials)
     if is_remote:
-        list_remote.list_remote(Reach(to, credentials, None, root), as_json=as_json)
+        list_remote.list_remote(Reach(to, credentials, root=root), as_json=as_json)
         return
     folder = find_root(root)
     summaries = recent_first([state.summarise(run) for run in store.list_runs(folder)])

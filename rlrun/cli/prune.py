@@ -73,7 +73,7 @@ def prune(
             "--keep-latest and --keep-every are about checkpoints here, none is removed from an "
             "archive; leave them out, or leave --remote out"
         )
-    reach = Reach(to, credentials, None, root)
+    reach = Reach(to, credentials, root=root)
     return prune_remote.prune_remote(name, reach, is_dry_run=dry_run, as_json=as_json)
 
 

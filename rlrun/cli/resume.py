@@ -69,7 +69,8 @@ def resume(
     Exit codes: 0 done, 75 stopped early, 130 stopped at once; the others are in 'rlrun --help'.
     """
     orders = options.orders_of(steps, max_time, device, root, detach=detach)
-    whence = Whence(options.from_step_of(from_), is_rewind)
+    reach = Reach(from_archive, root=root, option=FROM)
+    whence = Whence(options.from_step_of(from_), is_rewind, is_restoring, reach)
     if is_rewind and (whence.step is None or fork_name is not None):
         raise UsageError("--rewind goes with --from STEP and not with --fork; correct the command")
     given.refuse_without("--restore", is_given=is_restoring, from_archive=from_archive)
@@ -79,30 +80,10 @@ def resume(
     if name is None:
         show.talk(f"resuming '{run.name}', the most recently active run")
     admission.refuse_foreign(run)
-    if whence.step is not None:
-        may_be_older = is_rewind or fork_name is not None
-        reach = Reach(from_archive, None, None, root, FROM)
-        is_there = bring_back(
-            run, whence.step, reach, is_asked=is_restoring, may_be_older=may_be_older
-        )
-        if not is_there:
-            return EXIT_STOPPED_NOW
     if fork_name is not None:
-        return work_on_fork(run, whence.step, fork_name, orders, overrides or ())
+        return work_on_fork(run, whence, fork_name, orders, overrides or ())
     settings = admission.settings_of(run, overrides or (), allow_inexact=allow_inexact)
     return go_on(run, orders, settings, whence, allow_inexact=allow_inexact)
-
-
-def bring_back(run: RunDir, step: int, reach: Reach, *, is_asked: bool, may_be_older: bool) -> bool:
-    """Have a step here that is in an archive only, if that is asked for; False if it is stopped.
-
-    Nothing is fetched that the session would refuse to go on from.
-    """
-    if is_asked:
-        admission.refuse_held(run)
-        if not may_be_older:
-            admission.refuse_older(run, step)
-    return restore.bring_back(run, [step], reach, is_asked=is_asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +92,14 @@ class Whence:
 
     step: int | None = None  # None: the newest valid one
     is_rewind: bool = False
+    is_restoring: bool = False  # the step is fetched if it is in an archive only
+    reach: Reach = Reach()
+
+
+def bring_back(run: RunDir, whence: Whence) -> bool:
+    """Have the step here if it is in an archive only, and is to be fetched; False if stopped."""
+    steps = [] if whence.step is None else [whence.step]
+    return restore.bring_back(run, steps, whence.reach, is_asked=whence.is_restoring)
 
 
 def go_on(
@@ -125,6 +114,10 @@ def go_on(
     if whence.step is None:
         admission.refuse_finished(run, settings)
     else:
+        if whence.is_restoring and not whence.is_rewind:
+            admission.refuse_older(run, whence.step)  # before it is fetched
+        if not bring_back(run, whence):
+            return EXIT_STOPPED_NOW
         admission.refuse_unfit(run, whence.step, is_rewind=whence.is_rewind)
     launch.require_train_extra(launch.TRAIN_PACKAGES)
     request = SessionRequest(
@@ -141,14 +134,15 @@ def go_on(
 
 
 def work_on_fork(
-    parent: RunDir, step: int | None, name: str, orders: Orders, overrides: Sequence[str]
+    parent: RunDir, whence: Whence, name: str, orders: Orders, overrides: Sequence[str]
 ) -> int:
     """Make another run that begins at the parent's step, and work a session on it."""
     settings = admission.settings_of(parent, overrides, allow_inexact=True)
     launch.require_train_extra(launch.TRAIN_PACKAGES)
-    if step is None:
-        step = admission.newest_step(parent)
+    step = admission.newest_step(parent) if whence.step is None else whence.step
     admission.refuse_misfit(parent, step, settings)
+    if not bring_back(parent, whence):
+        return EXIT_STOPPED_NOW
     run = fork.fork(
         parent,
         step,
