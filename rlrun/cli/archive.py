@@ -26,7 +26,7 @@ from rlrun.runs.retention import Rules
 RunsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[RUN]...",
+        metavar="RUN",
         help="Names of runs; the most recently active one if none is given.",
         autocompletion=complete_run,
         show_default=False,

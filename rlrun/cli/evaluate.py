@@ -76,17 +76,23 @@ def evaluate(
     is_all = all_steps or is_watching or (is_rescoring and steps is None and ckpt_path is None)
     which = Which(name, is_all, steps, ckpt_path, config)
     asked = request_of(which, settings, dataset, options.device_of(device), root)
-    refuse_without("--restore", is_given=is_restoring, from_archive=from_archive)
-    if is_restoring and not asked.steps:
-        raise UsageError("--restore goes with --steps N,N; name the steps that are to be fetched")
+    reach = Reach(from_archive, root=root, option=FROM)
+    if not bring_back(asked, reach, is_asked=is_restoring):
+        return EXIT_STOPPED_NOW
     if is_rescoring:
         return _rescore(asked, root, as_json=as_json)
-    if asked.run and asked.steps:
-        reach = Reach(from_archive, root=root, option=FROM)
-        wanted = [step for step in asked.steps if step != BASE_STEP]
-        if not restore.bring_back(asked.run, wanted, reach, is_asked=is_restoring):
-            return EXIT_STOPPED_NOW
     return _evaluate(asked, root, is_watching=is_watching, as_json=as_json)
+
+
+def bring_back(asked: Request, reach: Reach, *, is_asked: bool) -> bool:
+    """Have the steps that are named here, if that is asked for; False if the user stops that."""
+    refuse_without("--restore", is_given=is_asked, from_archive=reach.place)
+    if is_asked and not asked.steps:
+        raise UsageError("--restore goes with --steps N,N; name the steps that are to be fetched")
+    if asked.run is None:
+        return True
+    steps = [step for step in asked.steps or () if step != BASE_STEP]
+    return restore.bring_back(asked.run, steps, reach, is_asked=is_asked)
 
 
 @dataclass(frozen=True, slots=True)

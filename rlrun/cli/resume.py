@@ -1,7 +1,7 @@
 """`rlrun resume`: go on with a run, exactly, or not at all unless that is allowed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -71,11 +71,7 @@ def resume(
     orders = options.orders_of(steps, max_time, device, root, detach=detach)
     reach = Reach(from_archive, root=root, option=FROM)
     whence = Whence(options.from_step_of(from_), is_rewind, is_restoring, reach)
-    if is_rewind and (whence.step is None or fork_name is not None):
-        raise UsageError("--rewind goes with --from STEP and not with --fork; correct the command")
-    given.refuse_without("--restore", is_given=is_restoring, from_archive=from_archive)
-    if is_restoring and whence.step is None:
-        raise UsageError("--restore goes with --from STEP; give the step that is to be fetched")
+    refuse_contradictions(whence, fork_name)
     run = store.find_run(find_root(root), name)
     if name is None:
         show.talk(f"resuming '{run.name}', the most recently active run")
@@ -93,7 +89,16 @@ class Whence:
     step: int | None = None  # None: the newest valid one
     is_rewind: bool = False
     is_restoring: bool = False  # the step is fetched if it is in an archive only
-    reach: Reach = Reach()
+    reach: Reach = field(default_factory=Reach)
+
+
+def refuse_contradictions(whence: Whence, fork_name: str | None) -> None:
+    """Raise UsageError for options that do not go with each other."""
+    if whence.is_rewind and (whence.step is None or fork_name is not None):
+        raise UsageError("--rewind goes with --from STEP and not with --fork; correct the command")
+    given.refuse_without("--restore", is_given=whence.is_restoring, from_archive=whence.reach.place)
+    if whence.is_restoring and whence.step is None:
+        raise UsageError("--restore goes with --from STEP; give the step that is to be fetched")
 
 
 def bring_back(run: RunDir, whence: Whence) -> bool:
