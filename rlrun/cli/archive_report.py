@@ -106,7 +106,7 @@ def show_push(one: Report, order: Order) -> None:
     rows += [(f"step {skip.step}", "not sent", "-", skip.reason) for skip in one.sent.skipped]
     for line in aligned(rows):
         show.out(line.rstrip())
-    show.out(push_summary(one, one.sent, is_dry_run=order.is_dry_run))
+    show.sentence(push_summary(one, one.sent, is_dry_run=order.is_dry_run))
 
 
 def push_summary(one: Report, found: Sent, *, is_dry_run: bool) -> str:

@@ -71,7 +71,7 @@ def show_pruned(found: RemotePruned, place: Archive, *, is_dry_run: bool) -> Non
     rows = [(one.key, word, text.size(one.num_bytes), one.what) for one in found.leftovers]
     for line in aligned(rows):
         show.out(line)
-    show.out(summary(found, place, is_dry_run=is_dry_run))
+    show.sentence(summary(found, place, is_dry_run=is_dry_run))
 
 
 def summary(found: RemotePruned, place: Archive, *, is_dry_run: bool) -> str:

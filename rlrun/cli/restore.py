@@ -125,7 +125,7 @@ def show_run(
         return
     for note in done.notes:
         show.talk(note)
-    show.out(summary(done, view))
+    show.sentence(summary(done, view))
     show.out(f"directory  {done.run.path}")
     show.hints(
         sentences.commands_with_root(

@@ -29,6 +29,7 @@ _STYLES = {
     "damaged": "red",
     "foreign": "dim",
     "valid": "green",
+    "whole": "green",
     "valid, pinned": "green",
     "invalid": "red",
 }

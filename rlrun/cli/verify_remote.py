@@ -45,7 +45,7 @@ def verify_remote(name: str | None, reach: Reach, *, is_reading: bool, as_json: 
     if found.damage:
         raise DamagedError(refusal(run.name, place, found))
     if not as_json:
-        show.out(summary(run.name, place, found))
+        show.sentence(summary(run.name, place, found))
         show.hints(sentences.commands_with_root(next_commands(run, place), reach.root))
     return EXIT_DONE
 
