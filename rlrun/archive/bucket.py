@@ -105,7 +105,7 @@ class Bucket:
 
     def persist(self, attempt: Callable[[], _Result]) -> _Result:
         """Return what an attempt returns, made again while that helps; else its last CallError."""
-        client = self._clients.get(False)
+        client = self.client()
 
         def renew() -> None:
             with self._lock:
@@ -145,4 +145,4 @@ class _Explained:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, CallError):
-            raise self._bucket.error(error.problem, self._deed) from error.__cause__
+            raise self._bucket.error(error.problem, self._deed) from None

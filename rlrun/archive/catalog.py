@@ -50,7 +50,7 @@ def read(storage: Storage, run_name: str) -> Catalog:
                 steps.append(step)
             case RecordsKey() as one:
                 records.append(one)
-            case None if keys.is_prune_mark(name):
+            case None if keys.parse_prune_mark(name):
                 marks.append(stored)
     return Catalog(
         run_name, tuple(sorted(steps)), tuple(sorted(records)), tuple(marks), frozenset(names)

@@ -133,10 +133,10 @@ def _endpoint(values: Mapping[str, str], where: str) -> str | None:
     try:
         split = urlsplit(text)
         is_address = split.scheme in ("http", "https") and bool(split.hostname)
-        is_bare = split.username is None and split.password is None
+        is_address = is_address and split.port != 0  # a port that is no number raises
     except ValueError:
-        is_address = is_bare = False
-    if not (is_address and is_bare):
+        is_address = False
+    if not is_address or "@" in text:
         raise UsageError(
             f"the S3 endpoint that {where} names is not http://host or https://host, without a "
             "user name and password; correct AWS_ENDPOINT_URL_S3"

@@ -73,6 +73,11 @@ def parse(text: str, root: Path) -> Destination:
 
 
 def _s3(text: str) -> S3Destination:
+    if "@" in text:  # what stands before it may be secret, so it is not repeated
+        raise UsageError(
+            "archive 's3://...@...' has an '@' in it; keys belong into the file of --credentials, "
+            "and the archive is s3://bucket/prefix"
+        )
     split = urlsplit(text)
     bucket, prefix = split.netloc, split.path.strip("/")
     if split.query or split.fragment:

@@ -10,7 +10,7 @@ HASH_CHARS = 12  # of a hash, in names
 _HASH = f"[0-9a-f]{{{HASH_CHARS}}}"
 _STEP = re.compile(rf"step_(0|[1-9][0-9]*)-({_HASH})\.session_([0-9]+)\.([0-9]+)\.json")
 _RECORDS = re.compile(rf"records_([1-9][0-9]*)-({_HASH})\.([0-9]+)\.json")
-_PRUNE = re.compile(r"prune-[0-9a-f]{32}\.json")
+_PRUNE = re.compile(r"prune-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{12}\.json")
 _SHARED = re.compile(r"shared/[0-9a-f]{64}/[^/]+")
 _STEP_OBJECT = re.compile(rf"step_(?:0|[1-9][0-9]*)-{_HASH}/.+")
 MANIFESTS = "manifests"
@@ -61,9 +61,9 @@ def shared(sha256: str, path: str) -> str:
     return f"shared/{sha256}/{PurePosixPath(path).name}"
 
 
-def prune_mark(run_name: str, unique: str) -> str:
-    """Return the key that tells pushes that unreferenced objects are being removed."""
-    return f"{manifests(run_name)}prune-{unique}.json"
+def prune_mark(run_name: str, machine: str, pid: int, unique: str) -> str:
+    """Return the key that tells pushes that a process is removing unreferenced objects."""
+    return f"{manifests(run_name)}prune-{machine}-{pid}-{unique[:HASH_CHARS]}.json"
 
 
 def parse_manifest(name: str) -> StepKey | RecordsKey | None:
@@ -75,9 +75,10 @@ def parse_manifest(name: str) -> StepKey | RecordsKey | None:
     return None
 
 
-def is_prune_mark(name: str) -> bool:
-    """Return whether this names the mark of a prune."""
-    return _PRUNE.fullmatch(name) is not None
+def parse_prune_mark(name: str) -> tuple[str, int] | None:
+    """Return the machine and the process that a prune's mark is of, None if it is no mark."""
+    match = _PRUNE.fullmatch(name)
+    return (match[1], int(match[2])) if match else None
 
 
 def is_ours(key: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from rlrun.archive.blobs import Blob, part_bytes
 from rlrun.archive.bucket import Bucket, CallError
 from rlrun.archive.probe import Abilities
-from rlrun.archive.s3_errors import Kind
+from rlrun.archive.s3_errors import Kind, Problem
 from rlrun.archive.sending import Stretch, base64_of, holds, send
 from rlrun.archive.storage import Note
 from rlrun.archive.uploads import Upload, Uploads
@@ -157,12 +157,22 @@ class Sender:
     def _complete(self, key: str, upload: Upload, done: dict[int, Any]) -> None:
         """Make the parts an object.  Asked again, a store may not know the upload any more."""
         parts = {"Parts": [done[number] for number in sorted(done)]}
-        self.bucket.persist(
-            lambda: self.bucket.try_once(
-                "complete_multipart_upload", Key=self.bucket.full(key), UploadId=upload.upload,
-                MultipartUpload=parts,
-            )
-        )  # fmt: skip
+        is_unclear = False
+
+        def attempt() -> None:
+            nonlocal is_unclear
+            try:
+                self.bucket.try_once(
+                    "complete_multipart_upload", Key=self.bucket.full(key),
+                    UploadId=upload.upload, MultipartUpload=parts,
+                )  # fmt: skip
+            except CallError as error:
+                if is_unclear and error.problem.kind in (Kind.REFUSED, Kind.ABSENT):
+                    raise CallError(Problem(Kind.LOST_UPLOAD, error.problem.code)) from None
+                is_unclear = True
+                raise
+
+        self.bucket.persist(attempt)
 
 
 def _numbers(blob: Blob) -> range:

@@ -106,7 +106,7 @@ def probe(bucket: Bucket) -> Abilities:
             refuses = trial.refuses_wrong_object()
             tells = trial.tells_of_object()
             refuses_part, tells_of_upload = False, False
-            if refuses and tells:
+            if refuses:
                 refuses_part, tells_of_upload = trial.tries_upload()
             md5_counts = not (refuses and refuses_part) and trial.refuses_wrong_md5()
             return Abilities(refuses, refuses_part, tells, tells_of_upload, md5_counts)

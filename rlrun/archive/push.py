@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rlrun.archive import blobs, catalog, keys, proof, snapshot
@@ -13,8 +13,9 @@ from rlrun.archive.manifests import Archived, Entry
 from rlrun.archive.snapshot import Source
 from rlrun.archive.storage import Storage
 from rlrun.archive.transfers import Progress, each
-from rlrun.errors import ArchiveError, DamagedError, RunNotFoundError
+from rlrun.errors import ArchiveError, DamagedError, MissingObjectError, RunNotFoundError
 from rlrun.runs import archived, checkpoints, pins, store
+from rlrun.runs.archived import Copy
 from rlrun.runs.checkpoints import Step
 from rlrun.runs.layout import RunDir
 
@@ -74,6 +75,7 @@ class Pusher:
     _sizes: dict[str, int] = field(default_factory=dict)  # of what was listed, by key
     _trusted: dict[str, Seal] = field(default_factory=dict)  # proved before the push, by key
     _needed: dict[str, Blob] = field(default_factory=dict)  # by the new manifests, by key
+    _copies: Mapping[tuple[int, str], Copy] = field(default_factory=dict)
     _num_objects: int = 0
     _num_bytes: int = 0
 
@@ -83,6 +85,7 @@ class Pusher:
         Raises ArchiveError if the archive has another run of this name.
         """
         run_id = store.read_identity(self.run).id
+        self._copies = archived.copies(self.run)
         new: list[Step] = []
         known: list[StepKey] = []
         skipped: list[Skipped] = []
@@ -93,13 +96,28 @@ class Pusher:
                 skipped.append(Skipped(number, why, is_damaged=not step.is_foreign))
                 continue
             there = found.of_hash(number, step.manifest["manifest_hash"])
-            if there:
+            is_sound = there is not None and self._is_sound(there, step)
+            if there is not None and is_sound:
                 known.append(there)
-            if there is None or self.is_repairing:
+            if not is_sound or self.is_repairing:
                 new.append(step)
         if found and not known:
             require_same_run(self.storage, found, run_id)
         return Plan(tuple(new), tuple(known), tuple(skipped))
+
+    def _is_sound(self, key: StepKey, step: Step) -> bool:
+        """Return whether a manifest that is listed is whole: noted here as proved, or read now.
+
+        A push that was killed, or a store that does not look at what it takes, may have left less.
+        """
+        own = str((step.manifest or {})["manifest_hash"])
+        copy = self._copies.get((step.step, own))
+        if copy is not None and copy.place == self.storage.place:
+            return True
+        try:
+            return catalog.fetch(self.storage, self.run.name, key).manifest_hash == own
+        except (DamagedError, MissingObjectError):
+            return False
 
     def push(self) -> Pushed:
         """Send what is missing; whatever ends it in between, the next push goes on."""
@@ -138,10 +156,17 @@ class Pusher:
         if self._sizes:
             return
         self._sizes = {one.key: one.size for one in self.storage.list(f"{self.run.name}/")}
-        if found.newest_records and not self.is_repairing:
-            newest = catalog.fetch(self.storage, self.run.name, found.newest_records)
+        newest = None if self.is_repairing else self._fetched(found.newest_records)
+        if newest is not None:
             prefix = f"{self.run.name}/"
             self._trusted = {prefix + entry.key: entry.seal for entry in newest.entries}
+
+    def _fetched(self, key: RecordsKey | None) -> Archived | None:
+        """Return the manifest of some records, None if it is damaged."""
+        try:
+            return catalog.fetch(self.storage, self.run.name, key) if key else None
+        except (DamagedError, MissingObjectError):
+            return None
 
     def _push_step(self, step: Step) -> StepKey:
         self.progress.begin(f"step {step.step}")
@@ -163,9 +188,10 @@ class Pusher:
         self.progress.begin("records")
         sources = snapshot.of_records(self.root, self.run, self.evaluations)
         records = archived_records(self.run, sources)
-        is_known = newest is not None and newest.short_hash == records.short_hash
-        if is_known and not self.is_repairing:
-            return None
+        if newest is not None and newest.short_hash == records.short_hash:
+            if not self.is_repairing and self._fetched(newest) == records:
+                return None
+            newest = replace(newest, number=newest.number - 1)  # that one is sent again
         self._look(found)
         self.progress.expect(records.num_bytes)
         self._send(records, sources)
@@ -292,9 +318,14 @@ def _size_of(step: Step) -> int:
 
 def require_same_run(storage: Storage, found: Catalog, run_id: str) -> None:
     """Raise ArchiveError if what an archive has under a run's name is of another run."""
-    key = found.newest_records or found.steps[-1]
-    theirs = catalog.fetch(storage, found.run_name, key).run_id
-    if theirs != run_id:
+    listed: list[StepKey | RecordsKey] = [*reversed(found.records), *reversed(found.steps)]
+    for key in listed:
+        try:
+            theirs = catalog.fetch(storage, found.run_name, key).run_id
+        except (DamagedError, MissingObjectError):
+            continue  # another tells
+        if theirs == run_id:
+            return
         raise ArchiveError(
             f"{storage.place} has another run under the name '{found.run_name}' (its id begins "
             f"with {theirs[:8]}, this one's with {run_id[:8]}); archive this one elsewhere with "

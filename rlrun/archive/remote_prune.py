@@ -1,29 +1,27 @@
 """`rlrun prune --remote`: what broken pushes left in an archive goes, nothing that is listed."""
 
-import json
 import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 from rlrun.archive import blobs, catalog, keys
 from rlrun.archive.catalog import Catalog
 from rlrun.archive.keys import RecordsKey, StepKey
 from rlrun.archive.push import send_proved
-from rlrun.archive.reading import read_whole
 from rlrun.archive.storage import Storage, Stored, Unfinished
 from rlrun.archive.transfers import Progress
-from rlrun.errors import ArchiveError, LockedError, MissingObjectError
-from rlrun.runs import canonical, lock
+from rlrun.errors import ArchiveError, LockedError
+from rlrun.runs import canonical, leftovers
 
 GRACE_SECONDS = 24 * 3600.0
 """How old, by the store's clock, what is removed must be: a push may be at work on younger."""
 STALE_MARK_SECONDS = 3600.0
 MOST_SECONDS = 1800.0  # between the mark and the last removal; then the next prune goes on
 KEPT_RECORDS = 3  # the newest; what is older is superseded
-_MARK_BYTES = 4096
 _BATCH = 1000
 
 
@@ -53,13 +51,14 @@ class RemotePruner:
     run_name: str
     progress: Progress = field(default_factory=Progress)
     clock: Callable[[], float] = time.monotonic
+    grace_seconds: float = GRACE_SECONDS
 
     def survey(self, now: float) -> RemotePruned:
         """Return what would go at a moment of the store's clock; changes nothing."""
         found = catalog.read(self.storage, self.run_name)
-        leftovers, num_too_young, _ = self._leftovers(found, now)
+        spare, num_too_young, _ = self._leftovers(found, now)
         uploads = [self._upload(one) for one in self._uploads(now)]
-        return RemotePruned(self.run_name, (*leftovers, *uploads), num_too_young)
+        return RemotePruned(self.run_name, (*spare, *uploads), num_too_young)
 
     def prune(self) -> RemotePruned:
         """Remove what no manifest needs and is older than a day, and uploads that were given up.
@@ -69,22 +68,24 @@ class RemotePruner:
         then nobody can tell what it needs.
         """
         begun = self.clock()
-        own = keys.prune_mark(self.run_name, uuid4().hex)
-        mark = {**asdict(lock.this_process(lock.TIDYING)), "command": "prune --remote"}
-        text = blobs.of_bytes(canonical.pretty(mark).encode())
+        own = keys.prune_mark(self.run_name, leftovers.here(), os.getpid(), uuid4().hex)
+        text = blobs.of_bytes(canonical.pretty({"host": socket.gethostname()}).encode())
         try:
             send_proved(self.storage, own, text, Progress())
             found = catalog.read(self.storage, self.run_name)
             now = self._moment(found, own)
             self._judge_marks(found, own, now)
-            leftovers, num_too_young, names = self._leftovers(found, now)
+            spare, num_too_young, names = self._leftovers(found, now)
             uploads = self._uploads(now)
             for upload in uploads:
                 self.storage.discard(upload)
-            self._remove(leftovers, names, begun)
-        finally:
-            self.storage.delete([own])
-        gone = [*leftovers, *map(self._upload, uploads)]
+            self._remove(spare, names, begun)
+        except BaseException:
+            with suppress(ArchiveError):  # the failure under way says it all
+                self.storage.delete([own])
+            raise
+        self.storage.delete([own])
+        gone = [*spare, *map(self._upload, uploads)]
         return RemotePruned(self.run_name, tuple(gone), num_too_young)
 
     def _moment(self, found: Catalog, own: str) -> float:
@@ -111,21 +112,11 @@ class RemotePruner:
 
     def _is_dead(self, mark: Stored) -> bool:
         """Return whether the process that left a mark was on this machine and is gone."""
-        try:
-            data = json.loads(read_whole(self.storage, mark.key, most_bytes=_MARK_BYTES))
-            owner = (data["host"], data["boot_id"], data["pid"])
-        except (MissingObjectError, ValueError, KeyError, TypeError):
+        machine, pid = keys.parse_prune_mark(mark.key.rsplit("/", 1)[1]) or ("", 0)
+        if machine != leftovers.here():
             return False
-        here = lock.this_process(lock.TIDYING)
-        if owner[:2] != (socket.gethostname(), here.boot_id) or type(owner[2]) is not int:
-            return False
-        try:
-            os.kill(owner[2], 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False
-        return False
+        # of this process: an earlier prune, whose last request failed
+        return pid == os.getpid() or not leftovers.is_alive(pid)
 
     def _leftovers(self, found: Catalog, now: float) -> tuple[list[Leftover], int, frozenset[str]]:
         """Return what may go, how many are too young, and the manifests that this rests on."""
@@ -136,18 +127,18 @@ class RemotePruner:
             archived = catalog.fetch(self.storage, self.run_name, key)
             needed.update(entry.key for entry in archived.entries)
         prefix = f"{self.run_name}/"
-        leftovers: list[Leftover] = []
+        spare: list[Leftover] = []
         num_too_young = 0
         old_records = {key.manifest: key for key in superseded}
         for stored in self.storage.list(prefix):
             what = self._what(stored.key.removeprefix(prefix), needed, old_records)
             if what is None:
                 continue
-            if now - stored.changed < GRACE_SECONDS:
+            if now - stored.changed < self.grace_seconds:
                 num_too_young += 1
             else:
-                leftovers.append(Leftover(stored.key, stored.size, what))
-        return leftovers, num_too_young, found.names
+                spare.append(Leftover(stored.key, stored.size, what))
+        return spare, num_too_young, found.names
 
     def _what(self, key: str, needed: set[str], old_records: dict[str, RecordsKey]) -> str | None:
         """Return what an object is that may go, None if it may not."""
@@ -155,9 +146,9 @@ class RemotePruner:
             return "superseded records"
         return "unreferenced" if keys.is_ours(key) and key not in needed else None
 
-    def _remove(self, leftovers: list[Leftover], names: frozenset[str], begun: float) -> None:
-        listed = [one for one in leftovers if keys.MANIFESTS in one.key.split("/")]
-        others = [one for one in leftovers if one not in listed]
+    def _remove(self, spare: list[Leftover], names: frozenset[str], begun: float) -> None:
+        listed = [one for one in spare if keys.MANIFESTS in one.key.split("/")]
+        others = [one for one in spare if one not in listed]
         for group in (listed, others):  # what is listed is complete: its manifest goes before it
             for start in range(0, len(group), _BATCH):
                 batch = group[start : start + _BATCH]
@@ -182,7 +173,7 @@ class RemotePruner:
 
     def _uploads(self, now: float) -> list[Unfinished]:
         found = self.storage.unfinished(f"{self.run_name}/")
-        return [one for one in found if now - one.begun >= GRACE_SECONDS]
+        return [one for one in found if now - one.begun >= self.grace_seconds]
 
     def _upload(self, one: Unfinished) -> Leftover:
         return Leftover(one.key, 0, "unfinished upload")

@@ -21,6 +21,7 @@ CONNECT_SECONDS = 20.0  # also what each piece of a body may take
 READ_SECONDS = 20.0
 _CHECKSUM = "x-amz-checksum-sha256"
 _SIGNATURE = "rlrun-s3v4"
+_SENDING = ("PutObject", "UploadPart")
 _LOGGERS = ("boto3", "botocore", "urllib3", "s3transfer")
 
 
@@ -83,24 +84,26 @@ def silence() -> None:
 
 
 def _make_lean(events: Any) -> None:
-    for operation in ("PutObject", "UploadPart"):
+    for operation in _SENDING:
         events.register(f"choose-signer.s3.{operation}", _choose_signature)
         events.register_last(f"before-send.s3.{operation}", _send_in_pieces)
-    # to ask first whether a body is wanted takes a round trip: worth it for a part
-    events.register_last("before-call.s3.PutObject", _do_not_ask_first)
+    events.register_last("before-call.s3", _do_not_ask_first)  # behind who adds the question
 
 
 def _choose_signature(**_: Any) -> str:
     return _SIGNATURE
 
 
-def _do_not_ask_first(params: Any, **_: Any) -> None:
-    params["headers"].pop("Expect", None)
+def _do_not_ask_first(model: Any, params: Any, **_: Any) -> None:
+    """Send bytes without asking whether they are wanted: asking takes a round trip, or a second."""
+    if model.name in _SENDING:
+        params["headers"].pop("Expect", None)
 
 
 def _send_in_pieces(request: Any, **_: Any) -> None:
     body = request.body
     if isinstance(body, Body):
+        body.seek(0)  # it may have been sent before
         request.body = body.pieces() if len(body) > PIECE_BYTES else body.read()
 
 

@@ -20,7 +20,7 @@ _PID_NAMESPACE = Path("/proc/self/ns/pid")  # containers of one machine have pid
 
 def unfinished(path: Path) -> Path:
     """Return the name that `path` is to have while this process makes it."""
-    return path.with_name(f".{path.name}.{_here()}.{os.getpid()}.tmp")
+    return path.with_name(f".{path.name}.{here()}.{os.getpid()}.tmp")
 
 
 def dead(folder: Path, *, now: float | None = None) -> list[Path]:
@@ -43,15 +43,15 @@ def remove_dead(folder: Path) -> None:
         files.remove_tree(path)
 
 
-def _here() -> str:
+def here() -> str:
     """Return eight letters for this machine since it was started, and its space of pids."""
     namespace = str(_PID_NAMESPACE.readlink()) if _PID_NAMESPACE.is_symlink() else ""
     return hashlib.sha256(f"{lock.machine()} {namespace}".encode()).hexdigest()[:8]
 
 
 def _may_live(path: Path, machine: str | None, pid: int, now: float) -> bool:
-    if machine == _here():
-        return _is_alive(pid)
+    if machine == here():
+        return is_alive(pid)
     return now - max(_changes(path), default=now) < BOUND_SECONDS
 
 
@@ -64,7 +64,8 @@ def _changes(path: Path) -> Iterator[float]:
             continue
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Return whether this machine has a process of that number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

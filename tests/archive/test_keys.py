@@ -31,8 +31,8 @@ def test_another_name_is_no_manifest(name: str) -> None:
 
 
 def test_the_mark_of_a_prune_is_none_either() -> None:
-    mark = keys.prune_mark("sums", "0" * 32).removeprefix(keys.manifests("sums"))
-    assert keys.is_prune_mark(mark)
+    mark = keys.prune_mark("sums", "0" * 8, 4121, "0" * 32).removeprefix(keys.manifests("sums"))
+    assert keys.parse_prune_mark(mark) == ("0" * 8, 4121)
     assert keys.parse_manifest(mark) is None
 
 

@@ -65,7 +65,7 @@ def test_the_second_push_lists_once_and_sends_nothing(push: Any, spy: Any) -> No
     pushed = push(spy)
     assert pushed.is_unchanged
     assert len(pushed.known_steps) == 3
-    assert spy.calls == [("list", "sums/manifests/")]
+    assert [call for call, _ in spy.calls] == ["list", "read"]
 
 
 def test_a_log_that_grew_is_sent_and_what_did_not_is_not(push: Any, spy: Any, made: Any) -> None:
@@ -118,6 +118,20 @@ def test_a_damaged_checkpoint_is_not_pushed_and_the_others_are(push: Any, made: 
     assert [key.step for key in pushed.new_steps] == [30]
     assert {one.step for one in pushed.skipped} == {10, 20}
     assert any("does not match its SHA-256" in one.reason for one in pushed.skipped)
+
+
+@pytest.mark.parametrize("kind", ["steps", "records"])
+def test_a_manifest_that_is_damaged_there_and_not_known_here_is_sent_again(
+    kind: str, push: Any, storage: Any, made: Any
+) -> None:
+    push()
+    key = getattr(catalog.read(storage, "sums"), kind)[0]
+    path = storage.folder / "sums" / key.manifest
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-2] + b"?\n")
+    archived.path_of(made.run).unlink()
+    push()
+    assert path.read_bytes() == whole
 
 
 def test_another_run_of_the_same_name_is_refused(
@@ -177,7 +191,7 @@ def test_a_push_notes_what_this_machine_knows(push: Any, made: Any, storage: Any
 
 
 def test_a_push_waits_for_a_prune_that_is_at_work(made: Any, root: Path, storage: Any) -> None:
-    mark = keys.prune_mark("sums", "0" * 32)
+    mark = keys.prune_mark("sums", "0" * 8, 1, "0" * 12)
     waits = []
 
     def sleep(seconds: float) -> None:
@@ -191,7 +205,9 @@ def test_a_push_waits_for_a_prune_that_is_at_work(made: Any, root: Path, storage
 
 
 def test_a_prunes_mark_that_stays_is_told(made: Any, root: Path, storage: Any) -> None:
-    storage.put(keys.prune_mark("sums", "0" * 32), blobs.of_bytes(b"{}"), lambda _: None)
+    storage.put(
+        keys.prune_mark("sums", "0" * 8, 1, "0" * 12), blobs.of_bytes(b"{}"), lambda _: None
+    )
     with pytest.raises(ArchiveError, match="prune --remote"):
         Pusher(made.run, root, storage, sleep=lambda _: None).push()
 

@@ -1,8 +1,6 @@
-import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ from rlrun.archive import blobs, catalog, keys
 from rlrun.archive.remote_check import Checker
 from rlrun.archive.remote_prune import GRACE_SECONDS, KEPT_RECORDS, RemotePruner
 from rlrun.errors import ArchiveError, DamagedError, LockedError
-from rlrun.runs import lock
+from rlrun.runs import leftovers
 
 SPARE = f"sums/shared/{'0' * 64}/x"
 BROKEN_OFF = "sums/step_40-0123456789ab/model/weights"
@@ -102,7 +100,7 @@ def test_a_push_that_ends_meanwhile_lets_nothing_go(prune: Any, spy: Any, made: 
 
 
 def test_another_prune_at_work_is_waited_for(prune: Any, storage: Any) -> None:
-    put(storage, keys.prune_mark("sums", "0" * 32), age=60)
+    put(storage, keys.prune_mark("sums", "0" * 8, 1, "0" * 12), age=60)
     put(storage, SPARE)
     with pytest.raises(LockedError, match="another 'rlrun prune --remote'"):
         prune()
@@ -111,10 +109,8 @@ def test_another_prune_at_work_is_waited_for(prune: Any, storage: Any) -> None:
 
 
 def test_the_mark_of_a_killed_one_goes(prune: Any, storage: Any) -> None:
-    put(storage, keys.prune_mark("sums", "0" * 32))
-    dead = {**asdict(lock.this_process(0)), "pid": 2**22 + 1}
-    here = keys.prune_mark("sums", "1" * 32)
-    storage.put(here, blobs.of_bytes(json.dumps(dead).encode()), lambda _: None)
+    put(storage, keys.prune_mark("sums", "0" * 8, 1, "0" * 12))
+    put(storage, keys.prune_mark("sums", leftovers.here(), 2**22 + 1, "1" * 12), age=0)
     put(storage, SPARE)
     prune()
     assert SPARE not in all_keys(storage)

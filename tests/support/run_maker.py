@@ -49,9 +49,9 @@ class RunMaker:
             for kind in kinds:
                 file.write(jsonl.encode({"kind": kind}, checked=True))
 
-    def saves(self, step: int, *, session: int = 1) -> None:
+    def saves(self, step: int, *, session: int = 1, weights: bytes = b"12345") -> None:
         info = {"run_id": self.id, "step": step, "session": session}
-        checkpoints.publish(self.run, step, {"model/weights": b"12345"}, info)
+        checkpoints.publish(self.run, step, {"model/weights": weights}, info)
 
     def is_held_elsewhere(self, session: int = 1, *, pid: int = 4121, host: str = "gpu-2") -> Owner:
         owner = Owner(host, pid, "another boot", session)

@@ -102,7 +102,7 @@ def tools_folder() -> Path:
 
 
 def start_seaweedfs(folder: Path) -> Server:
-    """Start SeaweedFS: all its roles in one process, one identity."""
+    """Start SeaweedFS: all its roles in one process, one identity; with what the folder holds."""
     keys = ("seaweed-access", "seaweed-secret")
     identity = {
         "name": "tester",
@@ -110,7 +110,7 @@ def start_seaweedfs(folder: Path) -> Server:
         "actions": ["Admin", "Read", "List", "Tagging", "Write"],
     }
     data, config = folder / "data", folder / "s3.json"
-    data.mkdir(parents=True)
+    data.mkdir(parents=True, exist_ok=True)
     config.write_text(json.dumps({"identities": [identity]}))
     roles = ("master", "volume", "filer", "s3")
     ports = free_ports(2 * len(roles) + 2)
@@ -141,9 +141,9 @@ def start_seaweedfs(folder: Path) -> Server:
 
 
 def start_swift(folder: Path) -> Server:
-    """Start OpenStack Swift: proxy, account, container and object server, one replica."""
+    """Start OpenStack Swift, four servers, one replica; with what the folder holds."""
     ports = free_ports(4)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     tools = tools_folder()
 
     def start(group: Group) -> None:
@@ -155,7 +155,7 @@ def start_swift(folder: Path) -> Server:
 
 def start_moto(folder: Path) -> Server:
     """Start moto: everything in memory, and it believes any signature and checksum."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     [port] = free_ports(1)
     command = [str(tools_folder() / "moto_server"), "-H", LOOPBACK, "-p", str(port)]
 

@@ -91,7 +91,7 @@ def prepare(folder: Path, ports: Sequence[int], tools: Path) -> list[list[str]]:
     Raises OSError where the folder takes no user attributes: Swift keeps its metadata in them.
     """
     device = folder / "devices" / "d1"
-    device.mkdir(parents=True)
+    device.mkdir(parents=True, exist_ok=True)
     _check_attributes(device)
     (folder / "swift.conf").write_text(
         "[swift-hash]\nswift_hash_path_prefix = rlrun\nswift_hash_path_suffix = tests\n"

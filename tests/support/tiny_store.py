@@ -1,11 +1,17 @@
-"""The smallest thing that a proxy can stand in front of: objects in a dict, listings, no checks."""
+"""The smallest thing that a proxy can stand in front of, and its client: no checks, no retries."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+KEY = "/bucket/some/key"
+LISTING = "/bucket?list-type=2&prefix=some"
+DATA = bytes(range(256)) * 300  # more than one piece, so that it is passed on in several
+_TIMEOUT_SECONDS = 0.3
 
 
 class TinyStore(ThreadingHTTPServer):
@@ -99,3 +105,22 @@ def tiny_store() -> Iterator[TinyStore]:
         yield store
         store.shutdown()
         thread.join()
+
+
+class TinyClient:
+    """A client that keeps its connection as long as it can."""
+
+    def __init__(self, endpoint: str) -> None:
+        port = urlsplit(endpoint).port
+        self.connection = HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)
+        self.etag: str | None = None
+
+    def ask(self, verb: str, target: str, body: object = None, **headers: str) -> tuple[int, bytes]:
+        try:
+            self.connection.request(verb, target, body, headers)  # type: ignore[arg-type]
+            with self.connection.getresponse() as answer:
+                self.etag = answer.headers["ETag"]
+                return answer.status, answer.read()
+        except (HTTPException, OSError):
+            self.connection.close()
+            raise

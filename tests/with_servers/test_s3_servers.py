@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -136,3 +137,21 @@ def test_a_spoiled_object_is_one_that_the_store_believes(place: Place) -> None:
     place.put("k", b"abc")
     place.spoil("k", at=1)
     assert place.read("k") == b"acc"
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("name", ["seaweedfs", "swift"])  # moto keeps everything in memory
+def test_what_a_server_stored_outlives_its_being_killed(name: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="killed-") as folder:
+        first = STARTS[name](Path(folder) / name)
+        try:
+            first.client().create_bucket(Bucket="kept")
+            before = Place(first, "kept", "")
+            before.put("k", b"abc")
+        finally:
+            first.stop()
+        second = STARTS[name](Path(folder) / name)
+        try:
+            assert Place(second, "kept", "").read("k") == b"abc"
+        finally:
+            second.stop()
