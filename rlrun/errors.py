@@ -182,6 +182,16 @@ def error_of(exit_code: int, message: str) -> RlrunError:
     return kinds.get(exit_code, RlrunError)(message)
 
 
+def of_system(error: OSError) -> StorageError:
+    """Return the error for what the system refused; an OSError that names no file is a defect."""
+    if error.filename is None:
+        raise error
+    refusal = StorageError(
+        f"cannot read {error.filename}: {error.strerror}; check the disk and the permissions"
+    )
+    return refusal.with_traceback(error.__traceback__)
+
+
 def first_few(problems: Sequence[str], most: int) -> list[str]:
     """Return the first `most` of them, and a line that says how many more there are."""
     more = len(problems) - most

@@ -19,10 +19,19 @@ TESTED_BY = {
     "cli/config.py": "cli/test_config_command.py",
     "policy/builtin/build_tiny.py": "policy/test_builtin_tiny.py",
     # they have no behaviour but through the commands
+    "cli/archive_options.py": "cli/test_archive.py",
+    "cli/archive_report.py": "cli/test_archive.py",
+    "cli/batch.py": "cli/test_archive.py",
     "cli/eval_options.py": "cli/test_evaluate.py",
     "cli/options.py": "cli/test_train.py",
     "cli/watch.py": "cli/test_train.py",
     "__main__.py": "e2e/test_real_sessions.py",
+    # a command that is about an archive if it is told so
+    "cli/list_remote.py": "cli/test_list_runs.py",
+    "cli/prune_remote.py": "cli/test_prune.py",
+    "cli/verify_remote.py": "cli/test_verify.py",
+    # what it puts in place is what is restored
+    "archive/placing.py": "archive/test_restore.py",
     # what it refuses is what the command refuses
     "sessions/admission.py": "cli/test_resume.py",
     # the steps of loading, told apart by the sentences that come out

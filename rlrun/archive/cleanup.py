@@ -68,7 +68,7 @@ class Cleaner:
         try:
             rewind.finish_pending(self.run, session=lock.TIDYING)
             checkpoints.remove_leftovers(self.run)
-            pruner = Pruner(self.run, store.read_identity(self.run).id)
+            pruner = self._pruner_in_order()
             fates, doubts = [], []
             for fate in pruner.survey(self.rules):
                 reason = self._remove(fate) if fate.goes else None
@@ -78,6 +78,17 @@ class Cleaner:
             return Cleaned(tuple(fates), tuple(doubts))
         finally:
             held.release()
+
+    def _pruner_in_order(self) -> Pruner:
+        """Return what judges the checkpoints, after the link names the newest: its target stays."""
+        run_id = store.read_identity(self.run).id
+        newest, _ = checkpoints.newest_valid(self.run, run_id=run_id, with_hashes=True)
+        number = newest.step if newest else None
+        checkpoints.repair_link(self.run, number, session=lock.TIDYING)
+        pruner = Pruner(self.run, run_id)
+        if newest is not None:
+            pruner.note(newest)
+        return pruner
 
     def _stays(self, fate: Fate, reason: str) -> Fate:
         return replace(fate, goes=False, reason=reason)
@@ -135,7 +146,7 @@ class Cleaner:
 
     def _doubt_of(self, entry: Entry) -> str | None:
         key = f"{self.run.name}/{entry.key}"
-        problem = proof.doubt(self.storage, key, entry.seal)
+        problem = proof.doubt(self.storage, key, entry.seal, note=self.progress.heed)
         self.progress.note(entry.seal.size)
         return None if problem is None else f"{self.storage.place}/{key} {problem}"
 

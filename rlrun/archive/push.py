@@ -31,6 +31,7 @@ class Skipped:
 
     step: int
     reason: str
+    is_damaged: bool = True  # else it is another tool's, or was removed meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Pusher:
     storage: Storage
     evaluations: Mapping[str, Path] = field(default_factory=dict)  # name to folder
     transfers: int = 8
+    is_repairing: bool = False  # what the archive has is proved again, and sent where it is not
     progress: Progress = field(default_factory=Progress)
     sleep: Callable[[float], None] = time.sleep
     _sizes: dict[str, int] = field(default_factory=dict)  # of what was listed, by key
@@ -94,12 +96,13 @@ class Pusher:
             step = checkpoints.inspect(self.run, number, run_id=run_id, with_hashes=False)
             if step.manifest is None:
                 why = "another tool's" if step.is_foreign else f"it does not verify: {step.problem}"
-                skipped.append(Skipped(number, why))
+                skipped.append(Skipped(number, why, is_damaged=not step.is_foreign))
                 continue
             there = found.of_hash(number, step.manifest["manifest_hash"])
-            if there and self._is_sound(there, step):
+            is_sound = there is not None and self._is_sound(there, step)
+            if there is not None and is_sound:
                 known.append(there)
-            else:
+            if not is_sound or self.is_repairing:
                 new.append(step)
         if found and not known:
             require_same_run(self.storage, found, run_id)
@@ -150,7 +153,7 @@ class Pusher:
         if self._sizes:
             return
         self._sizes = {one.key: one.size for one in self.storage.list(f"{self.run.name}/")}
-        newest = self._fetched(found.newest_records)
+        newest = None if self.is_repairing else self._fetched(found.newest_records)
         if newest is not None:
             prefix = f"{self.run.name}/"
             self._trusted = {prefix + entry.key: entry.seal for entry in newest.entries}
@@ -169,8 +172,10 @@ class Pusher:
         def push(step: Step) -> StepKey | Skipped:
             try:
                 return self._push_step(step, at_once=max(1, self.transfers // several))
-            except (DamagedError, RunNotFoundError) as reason:  # the others may be pushed
+            except DamagedError as reason:  # the others may be pushed
                 return Skipped(step.step, str(reason))
+            except RunNotFoundError:
+                return Skipped(step.step, "it was removed meanwhile", is_damaged=False)
 
         try:
             return each(push, steps, at_once=several)
@@ -195,11 +200,11 @@ class Pusher:
         """
         self.progress.begin("records")
         sources = snapshot.of_records(self.root, self.run, self.evaluations)
-        records = _archived_records(self.run, sources)
+        records = archived_records(self.run, sources)
         if newest is not None and newest.short_hash == records.short_hash:
-            if self._fetched(newest) == records:
+            if not self.is_repairing and self._fetched(newest) == records:
                 return None
-            newest = replace(newest, number=newest.number - 1)  # it is damaged, and is sent again
+            newest = replace(newest, number=newest.number - 1)  # that one is sent again
         self._look(found)
         self.progress.expect(records.num_bytes)
         self._send(records, sources, at_once=self.transfers)
@@ -230,7 +235,9 @@ class Pusher:
         """Return whether an object is proved to be there: by an earlier push, or now."""
         if self._sizes.get(key) != seal.size:
             return False
-        return self._trusted.get(key) == seal or proof.doubt(self.storage, key, seal) is None
+        if self._trusted.get(key) == seal:
+            return True
+        return proof.doubt(self.storage, key, seal, note=self.progress.heed) is None
 
     def _put_manifest(self, found: Archived, key: StepKey | RecordsKey) -> None:
         full = f"{self.run.name}/{key.manifest}"
@@ -286,7 +293,7 @@ def send_proved(storage: Storage, key: str, blob: Blob, progress: Progress) -> N
         storage.put(key, blob, progress.note)
         if storage.has_checksums():
             return
-        found = proof.doubt(storage, key, blob.seal)
+        found = proof.doubt(storage, key, blob.seal, note=progress.heed)
         if found is None:
             return
         problem = found
@@ -308,7 +315,8 @@ def archived_step(run: RunDir, step: Step, sources: Sequence[Source]) -> Archive
     )
 
 
-def _archived_records(run: RunDir, sources: Sequence[Source]) -> Archived:
+def archived_records(run: RunDir, sources: Sequence[Source]) -> Archived:
+    """Return the manifest of a run's records whose files are these."""
     entries = tuple(Entry(one.path, _shared_key(one), one.blob.seal) for one in sources)
     return Archived(run.name, store.read_identity(run).id, entries)
 

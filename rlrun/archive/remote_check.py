@@ -110,7 +110,8 @@ class Checker:
                 return "is not there"
             return None if size == entry.seal.size else f"has {size} bytes, not {entry.seal.size}"
         key = f"{self.run_name}/{entry.key}"
-        return proof.doubt(self.storage, key, entry.seal, with_data=self.with_data)
+        heed = self.progress.heed
+        return proof.doubt(self.storage, key, entry.seal, with_data=self.with_data, note=heed)
 
     def _findings(self) -> list[RemoteFinding]:
         return [

@@ -35,6 +35,10 @@ class Progress:
             self.done_bytes += num_bytes
             self.watch(self)
 
+    def heed(self, _num_bytes: int) -> None:
+        """Let whoever watches end the work, where bytes pass that were counted, or will be."""
+        self.note(0)
+
     def begin(self, label: str) -> None:
         """Say what is moved from now on."""
         with self._lock:

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from rlrun import __version__
+from rlrun import __version__, errors
 from rlrun.cli import (
+    archive,
     compare,
     config,
     doctor,
@@ -19,6 +20,7 @@ from rlrun.cli import (
     logs,
     pin,
     prune,
+    restore,
     resume,
     sentences,
     show,
@@ -27,7 +29,7 @@ from rlrun.cli import (
     train,
     verify,
 )
-from rlrun.errors import EXIT_CODES, RlrunError, StorageError, UsageError
+from rlrun.errors import EXIT_CODES, RlrunError, UsageError
 
 _EPILOG = "Exit codes:\n\n\b\n" + "\n".join(
     f"{code:>3}  {meaning}" for code, meaning in EXIT_CODES.items()
@@ -53,6 +55,8 @@ app.command("compare")(compare.compare)
 app.command("prune")(prune.prune)
 app.command("pin")(pin.pin)
 app.command("verify")(verify.verify)
+app.command("archive")(archive.archive)
+app.command("restore")(restore.restore)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config", no_args_is_help=False)
 
@@ -111,12 +115,7 @@ def run(arguments: Sequence[str]) -> int:
     except RlrunError as error:
         return _fail(error, arguments, options)
     except OSError as error:
-        if error.filename is None:
-            raise
-        refusal = StorageError(
-            f"cannot read {error.filename}: {error.strerror}; check the disk and the permissions"
-        )
-        return _fail(refusal.with_traceback(error.__traceback__), arguments, options)
+        return _fail(errors.of_system(error), arguments, options)
     return result if isinstance(result, int) else 0
 
 

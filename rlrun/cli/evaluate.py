@@ -7,16 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from rlrun.cli import eval_options as given
-from rlrun.cli import options, scoreboard, sentences, show, text
+from rlrun.cli import options, restore, scoreboard, sentences, show, text
+from rlrun.cli.archive_options import FROM, FromOption, Reach, RestoreOption, refuse_without
 from rlrun.cli.eval_options import Which, request_of, resolved_engine
 from rlrun.cli.eval_view import EvalView
 from rlrun.cli.options import DeviceOption, JsonOption, RootOption, RunArgument
 from rlrun.config.schema import RunConfig
 from rlrun.engines.client import EngineProcess
 from rlrun.engines.spec import EngineSpec
-from rlrun.errors import EXIT_DONE, EXIT_STOPPED_EARLY, SomeFailedError
+from rlrun.errors import (
+    EXIT_DONE,
+    EXIT_STOPPED_EARLY,
+    EXIT_STOPPED_NOW,
+    SomeFailedError,
+    UsageError,
+)
 from rlrun.evaluation import report, request, rescore
 from rlrun.evaluation.evaluate import Evaluated, Evaluation
+from rlrun.evaluation.plan import BASE_STEP
 from rlrun.evaluation.request import Prepared, Request
 from rlrun.runs import checkpoints
 from rlrun.runs.layout import RunDir
@@ -43,6 +51,8 @@ def evaluate(
     baseline: given.BaselineOption = None,
     is_watching: given.WatchOption = False,
     is_rescoring: given.RescoreOption = False,
+    is_restoring: RestoreOption = False,
+    from_archive: FromOption = None,
     as_json: JsonOption = False,
     root: RootOption = None,
 ) -> int:
@@ -66,9 +76,23 @@ def evaluate(
     is_all = all_steps or is_watching or (is_rescoring and steps is None and ckpt_path is None)
     which = Which(name, is_all, steps, ckpt_path, config)
     asked = request_of(which, settings, dataset, options.device_of(device), root)
+    reach = Reach(from_archive, root=root, option=FROM)
+    if not bring_back(asked, reach, is_asked=is_restoring):
+        return EXIT_STOPPED_NOW
     if is_rescoring:
         return _rescore(asked, root, as_json=as_json)
     return _evaluate(asked, root, is_watching=is_watching, as_json=as_json)
+
+
+def bring_back(asked: Request, reach: Reach, *, is_asked: bool) -> bool:
+    """Have the steps that are named here, if that is asked for; False if the user stops that."""
+    refuse_without("--restore", is_given=is_asked, from_archive=reach.place)
+    if is_asked and not asked.steps:
+        raise UsageError("--restore goes with --steps N,N; name the steps that are to be fetched")
+    if asked.run is None:
+        return True
+    steps = [step for step in asked.steps or () if step != BASE_STEP]
+    return restore.bring_back(asked.run, steps, reach, is_asked=is_asked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from rlrun.cli import sentences, show, text
+from rlrun.cli import archive_options as given
+from rlrun.cli import list_remote, sentences, show, text
+from rlrun.cli.archive_options import Reach
 from rlrun.cli.options import JsonOption, RootOption
 from rlrun.runs import store
 from rlrun.runs.layout import RunDir, find_root, runs_folder
@@ -14,14 +16,24 @@ from rlrun.sessions.state import RunSummary
 _HEADER = ("RUN", "STATUS", "STEP", "REWARD", "SAVED", "ACTIVE", "SESSIONS", "WHERE")
 
 
-def list_runs(as_json: JsonOption = False, root: RootOption = None) -> None:
-    """List the runs, the most recently active first.
+def list_runs(
+    is_remote: given.RemoteOption = False,
+    to: given.ToOption = None,
+    credentials: given.CredentialsOption = None,
+    as_json: JsonOption = False,
+    root: RootOption = None,
+) -> None:
+    """List the runs, the most recently active first; with --remote those in an archive.
 
     Status: new, running, stopped (can go on), finished, failed, lost (killed; can go on), foreign
-    (another tool's), damaged.
+    (another tool's), damaged.  HERE: whether the checkpoints in the archive are in the root too.
 
     Exit codes: see 'rlrun --help'.
     """
+    given.refuse_without("--remote", is_given=is_remote, to=to, credentials=credentials)
+    if is_remote:
+        list_remote.list_remote(Reach(to, credentials, root=root), as_json=as_json)
+        return
     folder = find_root(root)
     summaries = recent_first([state.summarise(run) for run in store.list_runs(folder)])
     if as_json:

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from rlrun.cli import options, sentences, show, text
+from rlrun.cli import archive_options as given
+from rlrun.cli import options, prune_remote, sentences, show, text
+from rlrun.cli.archive_options import Reach
 from rlrun.cli.config import aligned
 from rlrun.cli.options import JsonOption, RootOption, RunArgument
-from rlrun.errors import EXIT_DONE, EXIT_STOPPED_NOW
+from rlrun.errors import EXIT_DONE, EXIT_STOPPED_NOW, UsageError
 from rlrun.runs import store, tidying
 from rlrun.runs.layout import RunDir, find_root
 from rlrun.runs.retention import Fate, Rules
@@ -46,6 +48,9 @@ def prune(
     keep_latest: LatestOption = None,
     keep_every: EveryOption = None,
     dry_run: DryRunOption = False,
+    is_remote: given.RemoteOption = False,
+    to: given.ToOption = None,
+    credentials: given.CredentialsOption = None,
     as_json: JsonOption = False,
     root: RootOption = None,
 ) -> int:
@@ -54,15 +59,42 @@ def prune(
     The newest stays in any case, and so do pinned ones, those in use, those that do not verify, and
     other tools'.  Nothing goes before as many newer ones as are to stay were read in full.
 
+    With --remote nothing goes here: what broken pushes left in an archive does, once it is older
+    than a day, of RUN, or of all runs there.  No checkpoint is removed from an archive.
+
     Exit codes: 0 also if there was nothing to remove, 2 without any rule, 5 while a session holds
-    the run.
+    the run, 13 the archive cannot be reached.
     """
+    given.refuse_without("--remote", is_given=is_remote, to=to, credentials=credentials)
+    if not is_remote:
+        return prune_here(name, keep_latest, keep_every, root, is_dry_run=dry_run, as_json=as_json)
+    if keep_latest is not None or keep_every is not None:
+        raise UsageError(
+            "--keep-latest and --keep-every are about checkpoints here, none is removed from an "
+            "archive; leave them out, or leave --remote out"
+        )
+    reach = Reach(to, credentials, root=root)
+    return prune_remote.prune_remote(name, reach, is_dry_run=dry_run, as_json=as_json)
+
+
+def prune_here(
+    name: str | None,
+    keep_latest: int | None,
+    keep_every: int | None,
+    root: Path | None,
+    *,
+    is_dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Remove the checkpoints of a run here that no rule keeps, or say which."""
     run = store.find_run(find_root(root), name)
     options.require_ours(run)
     rules = tidying.rules_of(run, keep_latest, keep_every)
     run_id = store.read_identity(run).id
     try:
-        done = tidying.survey(run, run_id, rules) if dry_run else tidying.prune(run, run_id, rules)
+        done = (
+            tidying.survey(run, run_id, rules) if is_dry_run else tidying.prune(run, run_id, rules)
+        )
     except KeyboardInterrupt:
         show.talk(f"stopped; the next 'rlrun prune {run.name}' or session finishes what was begun")
         return EXIT_STOPPED_NOW
@@ -70,13 +102,13 @@ def prune(
     if done.note:
         show.talk(done.note)
     if as_json:
-        show.json_result(as_data(run, rules, fates, is_dry_run=dry_run))
+        show.json_result(as_data(run, rules, fates, is_dry_run=is_dry_run))
         return EXIT_DONE
-    for line in aligned([row(fate, is_dry_run=dry_run) for fate in fates]):
+    for line in aligned([row(fate, is_dry_run=is_dry_run) for fate in fates]):
         show.out(line)
-    show.out(summary(run, fates, is_dry_run=dry_run))
-    given = Rules(keep_latest, keep_every) if dry_run and freed_bytes(fates) else None
-    show.hints(next_commands(run, root, given))
+    show.out(summary(run.name, fates, is_dry_run=is_dry_run))
+    asked = Rules(keep_latest, keep_every) if is_dry_run and freed_bytes(fates) else None
+    show.hints(next_commands(run, root, asked))
     return EXIT_DONE
 
 
@@ -105,15 +137,15 @@ def row(fate: Fate, *, is_dry_run: bool) -> tuple[str, ...]:
     return (f"step {fate.step}", word, text.size(fate.num_bytes), fate.reason)
 
 
-def summary(run: RunDir, fates: Sequence[Fate], *, is_dry_run: bool) -> str:
+def summary(name: str, fates: Sequence[Fate], *, is_dry_run: bool) -> str:
     """Return what was freed, or would be, as one line."""
     going = [fate for fate in fates if fate.goes]
     if not going:
-        return f"run '{run.name}': nothing to remove of {text.count(len(fates), 'checkpoint')}"
+        return f"run '{name}': nothing to remove of {text.count(len(fates), 'checkpoint')}"
     verb, freed = ("would remove", "would free") if is_dry_run else ("removed", "freed")
     size = text.size(freed_bytes(fates))
     of_all = text.count(len(fates), "checkpoint")
-    return f"run '{run.name}': {verb} {len(going)} of {of_all}, {freed} {size}"
+    return f"run '{name}': {verb} {len(going)} of {of_all}, {freed} {size}"
 
 
 def next_commands(run: RunDir, root: Path | None, dry: Rules | None) -> list[str]:

@@ -1,13 +1,15 @@
 """`rlrun resume`: go on with a run, exactly, or not at all unless that is allowed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from rlrun.cli import options, show, watch
+from rlrun.cli import archive_options as given
+from rlrun.cli import options, restore, show, watch
+from rlrun.cli.archive_options import FROM, Reach
 from rlrun.cli.options import (
     DetachOption,
     DeviceOption,
@@ -20,7 +22,7 @@ from rlrun.cli.options import (
 )
 from rlrun.config.changes import describe
 from rlrun.config.load import dump_config
-from rlrun.errors import UsageError
+from rlrun.errors import EXIT_STOPPED_NOW, UsageError
 from rlrun.runs import fork, store
 from rlrun.runs.layout import RunDir, find_root
 from rlrun.runs.request import SessionRequest
@@ -55,6 +57,8 @@ def resume(
         typer.Option("--allow-inexact", help="Go on even if the updates will differ."),
     ] = False,
     detach: DetachOption = False,
+    is_restoring: given.RestoreOption = False,
+    from_archive: given.FromOption = None,
     root: RootOption = None,
 ) -> int:
     """Continue a run exactly where it was left.
@@ -65,15 +69,15 @@ def resume(
     Exit codes: 0 done, 75 stopped early, 130 stopped at once; the others are in 'rlrun --help'.
     """
     orders = options.orders_of(steps, max_time, device, root, detach=detach)
-    whence = Whence(options.from_step_of(from_), is_rewind)
-    if is_rewind and (whence.step is None or fork_name is not None):
-        raise UsageError("--rewind goes with --from STEP and not with --fork; correct the command")
+    reach = Reach(from_archive, root=root, option=FROM)
+    whence = Whence(options.from_step_of(from_), is_rewind, is_restoring, reach)
+    refuse_contradictions(whence, fork_name)
     run = store.find_run(find_root(root), name)
     if name is None:
         show.talk(f"resuming '{run.name}', the most recently active run")
     admission.refuse_foreign(run)
     if fork_name is not None:
-        return work_on_fork(run, whence.step, fork_name, orders, overrides or ())
+        return work_on_fork(run, whence, fork_name, orders, overrides or ())
     settings = admission.settings_of(run, overrides or (), allow_inexact=allow_inexact)
     return go_on(run, orders, settings, whence, allow_inexact=allow_inexact)
 
@@ -84,6 +88,23 @@ class Whence:
 
     step: int | None = None  # None: the newest valid one
     is_rewind: bool = False
+    is_restoring: bool = False  # the step is fetched if it is in an archive only
+    reach: Reach = field(default_factory=Reach)
+
+
+def refuse_contradictions(whence: Whence, fork_name: str | None) -> None:
+    """Raise UsageError for options that do not go with each other."""
+    if whence.is_rewind and (whence.step is None or fork_name is not None):
+        raise UsageError("--rewind goes with --from STEP and not with --fork; correct the command")
+    given.refuse_without("--restore", is_given=whence.is_restoring, from_archive=whence.reach.place)
+    if whence.is_restoring and whence.step is None:
+        raise UsageError("--restore goes with --from STEP; give the step that is to be fetched")
+
+
+def bring_back(run: RunDir, whence: Whence) -> bool:
+    """Have the step here if it is in an archive only, and is to be fetched; False if stopped."""
+    steps = [] if whence.step is None else [whence.step]
+    return restore.bring_back(run, steps, whence.reach, is_asked=whence.is_restoring)
 
 
 def go_on(
@@ -98,6 +119,10 @@ def go_on(
     if whence.step is None:
         admission.refuse_finished(run, settings)
     else:
+        if whence.is_restoring and not whence.is_rewind:
+            admission.refuse_older(run, whence.step)  # before it is fetched
+        if not bring_back(run, whence):
+            return EXIT_STOPPED_NOW
         admission.refuse_unfit(run, whence.step, is_rewind=whence.is_rewind)
     launch.require_train_extra(launch.TRAIN_PACKAGES)
     request = SessionRequest(
@@ -114,14 +139,15 @@ def go_on(
 
 
 def work_on_fork(
-    parent: RunDir, step: int | None, name: str, orders: Orders, overrides: Sequence[str]
+    parent: RunDir, whence: Whence, name: str, orders: Orders, overrides: Sequence[str]
 ) -> int:
     """Make another run that begins at the parent's step, and work a session on it."""
     settings = admission.settings_of(parent, overrides, allow_inexact=True)
     launch.require_train_extra(launch.TRAIN_PACKAGES)
-    if step is None:
-        step = admission.newest_step(parent)
+    step = admission.newest_step(parent) if whence.step is None else whence.step
     admission.refuse_misfit(parent, step, settings)
+    if not bring_back(parent, whence):
+        return EXIT_STOPPED_NOW
     run = fork.fork(
         parent,
         step,

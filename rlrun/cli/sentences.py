@@ -37,7 +37,8 @@ _STEP_WORDS = {
 }
 """A record's key, to its short name and how its value is written."""
 _COMMAND = re.compile(
-    r"'(rlrun (?:train|resume|list|status|logs|stop|eval|compare|prune|pin|verify|doctor)\b"
+    r"'(rlrun (?:train|resume|list|status|logs|stop|eval|compare|prune|pin|verify|archive|restore|"
+    r"doctor)\b"
     r"[^'\n]*)'"
 )
 _OUTCOMES: dict[Outcome, str] = {

@@ -29,6 +29,7 @@ _STYLES = {
     "damaged": "red",
     "foreign": "dim",
     "valid": "green",
+    "whole": "green",
     "valid, pinned": "green",
     "invalid": "red",
 }
@@ -339,14 +340,17 @@ class Meter:
         """Say a line that stays and should not be missed."""
         _print_sentence(self._console, _warning(line))
 
-    def update(self, title: str, done: int, total: int, facts: str) -> None:
-        """Draw the live line again; no bar while the total is 0."""
+    def update(self, title: str, done: int, total: int, facts: str, amounts: str = "") -> None:
+        """Draw the live line again; no bar while the total is 0.
+
+        `amounts` says how much of how much, if that is no plain number.
+        """
         if not self.is_live:
             return
         width = self._console.width - _MARGIN
         cells: list[RenderableType] = [Text(title, "bold")]
         if total:
-            words = f"{text.fraction(done, total)} | {facts}"
+            words = f"{amounts or text.fraction(done, total)} | {facts}"
             room = width - len(title) - len(words) - 2
             if room >= _LEAST_BAR_WIDTH:
                 cells.append(ProgressBar(total, done, width=min(room, _BAR_WIDTH)))

@@ -15,13 +15,16 @@ from rlrun.sessions.state import RunSummary
 
 _SESSIONS = ("SESSION", "STEPS", "ENDED", "BEGAN", "TIME", "NEW", "REPLAYED", "DEVICE", "HOST")
 _NUM_NEWEST = 10  # checkpoints that have a row in any case
-_CHECKPOINTS = ("CHECKPOINT", "STATE", "SIZE", "WHY")
+_CHECKPOINTS = ("CHECKPOINT", "STATE", "WHERE", "SIZE", "VERIFIED", "ARCHIVE", "WHY")
+_OPTIONAL = {"VERIFIED", "ARCHIVE", "WHY"}  # columns that are left out where they are empty
 
 
 def status(name: RunArgument = None, as_json: JsonOption = False, root: RootOption = None) -> None:
     """Show a run, its sessions and its checkpoints.
 
-    A checkpoint is valid if its manifest and its files' sizes fit; a resume checks every byte.
+    A checkpoint is valid if its manifest and its files' sizes fit; a resume checks every byte.  It
+    is local, remote (in an archive), or both, as far as this machine knows: no archive is asked,
+    and VERIFIED says when a copy was last proved.
 
     Exit codes: see 'rlrun --help'.
     """
@@ -45,7 +48,7 @@ def status(name: RunArgument = None, as_json: JsonOption = False, root: RootOpti
         show_checkpoints(shown)
         if len(shown) < len(found.checkpoints):
             num_left_out = len(found.checkpoints) - len(shown)
-            left_out = text.count(num_left_out, "earlier valid checkpoint")
+            left_out = text.count(num_left_out, "earlier checkpoint")
             show.talk(f"({left_out} not shown; use --json)")
     show.hints([command for command in commands if not command.startswith("rlrun status")])
 
@@ -111,19 +114,30 @@ def _session_row(session: Session, *, is_running: bool) -> tuple[str, ...]:
 
 
 def worth_a_row(checkpoints: Sequence[CheckpointReport]) -> list[CheckpointReport]:
-    """Return the newest checkpoints, and all that are pinned or not valid."""
+    """Return the newest checkpoints, and all that are pinned or are what they should not be."""
     newest = checkpoints[-_NUM_NEWEST:]
-    return [one for one in checkpoints if one in newest or one.is_pinned or one.verdict != "valid"]
+    sound = ("valid", "archived")
+    return [
+        one for one in checkpoints if one in newest or one.is_pinned or one.verdict not in sound
+    ]
 
 
 def show_checkpoints(checkpoints: Sequence[CheckpointReport]) -> None:
-    """Show a row for each checkpoint; the reasons only where there are any."""
-    num_columns = 4 if any(one.problem for one in checkpoints) else 3
-    rows = [checkpoint_row(one)[:num_columns] for one in checkpoints]
-    show.table(_CHECKPOINTS[:num_columns], rows)
+    """Show a row for each checkpoint; what concerns archives and problems only where there are."""
+    columns = zip(_CHECKPOINTS, *map(checkpoint_row, checkpoints), strict=True)
+    shown = [column for column in columns if column[0] not in _OPTIONAL or set(column[1:]) != {"-"}]
+    header, *rows = zip(*shown, strict=True)
+    show.table(header, rows)
 
 
 def checkpoint_row(one: CheckpointReport) -> tuple[str, ...]:
     """Return the cells of a checkpoint."""
-    state = f"{one.verdict}, pinned" if one.is_pinned else one.verdict
-    return (f"step {one.step}", state, text.size(one.num_bytes), one.problem or "-")
+    return (
+        f"step {one.step}",
+        f"{one.verdict}, pinned" if one.is_pinned else one.verdict,
+        one.where,
+        text.size(one.num_bytes),
+        text.moment(one.verified) if one.verified else "-",
+        one.archive or "-",
+        one.problem or "-",
+    )

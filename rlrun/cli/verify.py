@@ -2,26 +2,62 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
 
-from rlrun.cli import options, sentences, show, text
+import typer
+
+from rlrun.cli import archive_options as given
+from rlrun.cli import options, sentences, show, text, verify_remote
+from rlrun.cli.archive_options import Reach
 from rlrun.cli.options import JsonOption, RootOption, RunArgument
-from rlrun.errors import DamagedError
+from rlrun.errors import EXIT_DONE, DamagedError
 from rlrun.runs import checkpoints, store, verification
 from rlrun.runs.layout import RunDir, find_root
 from rlrun.runs.record_checks import Finding
 from rlrun.runs.verification import StepCheck, Verification
 from rlrun.sessions import state
 
+ReadDataOption = Annotated[
+    bool, typer.Option("--read-data", help="With --remote: read every byte, too.")
+]
 _HEADER = ("CHECKPOINT", "STATE", "FILES", "SIZE")
 
 
-def verify(name: RunArgument = None, as_json: JsonOption = False, root: RootOption = None) -> None:
+def verify(
+    name: RunArgument = None,
+    is_remote: given.RemoteOption = False,
+    is_reading: ReadDataOption = False,
+    to: given.ToOption = None,
+    transfers: given.TransfersOption = None,
+    credentials: given.CredentialsOption = None,
+    as_json: JsonOption = False,
+    root: RootOption = None,
+) -> int:
     """Check a run: its checkpoints, its journal, its logs.  Mends nothing, needs no lock.
 
     A note is what the next session mends by itself; damage is what is lost, or what none mends.
+    With --remote the run's copy in an archive is checked, also if the run is not here.
 
-    Exit codes: 0 without damage, 6 with.
+    Exit codes: 0 without damage, 6 with, 13 the archive cannot be reached.
     """
+    given.refuse_without(
+        "--remote",
+        is_given=is_remote,
+        read_data=is_reading,
+        to=to,
+        transfers=transfers,
+        credentials=credentials,
+    )
+    if is_remote:
+        reach = Reach(to, credentials, transfers, root)
+        return verify_remote.verify_remote(name, reach, is_reading=is_reading, as_json=as_json)
+    verify_here(name, root, as_json=as_json)
+    return EXIT_DONE
+
+
+def verify_here(name: str | None, root: Path | None, *, as_json: bool) -> None:
+    """Read every byte of a run here; DamagedError if something is lost."""
     run = store.find_run(find_root(root), name)
     options.require_ours(run)
     if not as_json:

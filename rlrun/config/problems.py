@@ -1,5 +1,6 @@
 """What is wrong with a configuration, said so that it can be put right: where, what, and how."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ from rlrun.config.keys import KeyPath, Value, can_be_set, dotted, keys_in, known
 from rlrun.config.yaml_source import render
 
 _LONGEST_VALUE = 60  # characters of a value that a message repeats
+_USER = re.compile(r"://[^/]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,8 @@ def joined(problems: Iterable[Problem]) -> str:
 
 
 def assignment(path: KeyPath, value: Value) -> str:
-    """Return `grpo.group_size=1`, a long value cut short."""
-    text = render(value)
+    """Return `grpo.group_size=1`, a long value cut short, and a password in a place left out."""
+    text = _USER.sub("://...@", render(value))
     if len(text) > _LONGEST_VALUE:
         text = text[: _LONGEST_VALUE - 3] + "..."
     return f"{dotted(path)}={text}"

@@ -15,6 +15,12 @@ NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
+def names_a_user(place: str) -> bool:
+    """Return whether a place is written with a user, or a password, in front of its host."""
+    _, separator, rest = place.partition("://")
+    return bool(separator) and "@" in rest.partition("/")[0]
+
+
 class Section(BaseModel):
     """A part of the tree: immutable, strict about keys."""
 
@@ -177,7 +183,19 @@ class EvalConfig(Section):
 
 
 class ArchiveConfig(Section):
-    """A verified copy elsewhere; has no settings yet."""
+    """A verified copy elsewhere: where, and how it is sent; how it is reached is no setting."""
+
+    to: str | None = None  # s3://bucket/prefix, a folder, or local; None: $RLRUN_ARCHIVE or --to
+    transfers: PositiveInt = 8  # objects that are sent or fetched at the same time
+
+    @model_validator(mode="after")
+    def _has_no_secret(self) -> "ArchiveConfig":
+        if self.to is not None and names_a_user(self.to):
+            raise ValueError(
+                "archive.to has a user or a password in it, which a configuration may not hold; "
+                "write s3://bucket/prefix, and keep the keys in the file that --credentials names"
+            )
+        return self
 
 
 class RunConfig(Section):

@@ -105,9 +105,15 @@ def refuse_unfit(run: RunDir, step: int, *, is_rewind: bool) -> None:
     if step not in steps:
         known = ", ".join(map(str, steps)) or "none"
         raise RunNotFoundError(f"run '{run.name}' has no step {step} to go on from; it has {known}")
+    if not is_rewind:
+        refuse_older(run, step)
+
+
+def refuse_older(run: RunDir, step: int) -> None:
+    """Raise UsageError if the run has a newer valid checkpoint than the step."""
     run_id = store.read_identity(run).id
     newest, _ = checkpoints.newest_valid(run, run_id=run_id, with_hashes=False)
-    if newest is not None and newest.step > step and not is_rewind:
+    if newest is not None and newest.step > step:
         raise checkpoints.refuse_older(run, step, newest.step)
 
 

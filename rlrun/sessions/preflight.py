@@ -34,12 +34,16 @@ def located(config: RunConfig, folder: Path) -> RunConfig:
                 "adapter_config.json); give the model/ folder of a checkpoint"
             )
     data = None if task.path is None else _place(task.path, folder, "task.path", problems)
+    archive = config.archive
+    is_folder = archive.to is not None and archive.to != "local" and "://" not in archive.to
+    target = str(_resolved(archive.to or "", folder)) if is_folder else archive.to
     if problems:
         raise ConfigError("\n".join(problems))
     return config.model_copy(
         update={
             "model": model.model_copy(update={"path": path, "initial_adapter": adapter}),
             "task": task.model_copy(update={"path": data}),
+            "archive": archive.model_copy(update={"to": target}),
         }
     )
 

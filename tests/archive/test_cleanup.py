@@ -186,3 +186,9 @@ def test_a_survey_says_what_would_go_and_changes_nothing(
     assert [fate.step for fate in only_listed.fates if fate.goes] == [10, 20, 30]
     assert list(doubts_of(only_listed)) == [40]
     assert checkpoints.list_steps(made.run) == [10, 20, 30, 40, 50]
+
+
+def test_the_link_names_the_newest_before_its_target_goes(clean: Any, made: Any) -> None:
+    checkpoints.repair_link(made.run, 10, session=1)
+    clean()
+    assert checkpoints.linked_step(made.run) == 30

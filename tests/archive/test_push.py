@@ -230,3 +230,26 @@ def test_a_run_that_is_being_rewound_is_not_archived_in_between(push: Any, made:
     made.run.rewind.write_text('{"step": 10, "folder": "rewind_0"}')
     with pytest.raises(LockedError, match="being put in order"):
         push()
+
+
+def test_a_repair_proves_everything_and_sends_what_is_damaged(push: Any, storage: Any) -> None:
+    pushed = push()
+    damaged = storage.folder / "sums" / pushed.new_steps[0].folder / "model" / "weights"
+    lost = storage.folder / "sums" / pushed.new_steps[1].folder / "model" / "weights"
+    config = next((storage.folder / "sums" / "shared").glob("*/config.yaml"))
+    whole = config.read_bytes()
+    damaged.write_bytes(b"54321")
+    lost.unlink()
+    config.write_bytes(bytes(len(whole)))
+    assert push().num_objects == 0
+    assert push(is_repairing=True).num_objects == 3
+    assert damaged.read_bytes() == lost.read_bytes() == b"12345"
+    assert config.read_bytes() == whole
+
+
+def test_a_repair_puts_a_damaged_manifest_right(push: Any, storage: Any) -> None:
+    path = storage.folder / "sums" / push().new_steps[0].manifest
+    whole = path.read_bytes()
+    path.write_bytes(b"{}")
+    push(is_repairing=True)
+    assert path.read_bytes() == whole

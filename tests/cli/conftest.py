@@ -1,10 +1,12 @@
-"""A run to evaluate from the command line, worked by the fake scorer."""
+"""A run to evaluate from the command line, worked by the fake scorer; and one to archive."""
 
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
+from support.run_maker import RunMaker, stopped_at_30
 from support.scoring import SCORER, Bench, remembered_sums
 
 from rlrun.cli import evaluate
@@ -20,3 +22,16 @@ def bench(root: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(evaluate, "EngineProcess", partial(EngineProcess, command=SCORER))
     monkeypatch.setattr(Arithmetic, "prompts", remembered_sums)
     return Bench(root)
+
+
+@pytest.fixture
+def sums(make_run: Callable[..., RunMaker]) -> RunMaker:
+    """The run 'sums', whose one session ended at step 30, with a checkpoint every 10 steps."""
+    return stopped_at_30(make_run("sums"))
+
+
+@pytest.fixture
+def store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder outside the root as the archive; nothing but the command line names it."""
+    monkeypatch.delenv("RLRUN_ARCHIVE", raising=False)
+    return tmp_path_factory.mktemp("elsewhere") / "store"

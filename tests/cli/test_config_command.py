@@ -38,7 +38,7 @@ def test_show_as_json_is_one_object_with_value_and_origin() -> None:
 
 def test_check_says_ok_in_one_line_with_the_next_command() -> None:
     assert invoke("check --config tiny --set seed=3").stdout == (
-        "ok: tiny: 13 of 60 values are set, the others are defaults; "
+        "ok: tiny: 13 of 62 values are set, the others are defaults; "
         "next: rlrun train --config tiny --set seed=3\n"
     )
 

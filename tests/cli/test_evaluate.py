@@ -598,3 +598,18 @@ def test_an_engine_that_is_missing_is_said_before_anything_is_written(
     assert "the torch engine needs torch" in said.err
     assert not (bench.root / "eval_runs").exists()
     assert os.environ["RLRUN_ROOT"] == str(bench.root)
+
+
+def test_a_step_that_is_in_an_archive_only_is_fetched_if_that_is_asked_for(
+    rlrun: Run, bench: Bench, store: Path
+) -> None:
+    rlrun("archive", "a", "--to", str(store), "--cleanup")
+    said = rlrun("eval", "a", "--steps", "0,1,3")
+    assert said.code == 4
+    assert f"step 1 of run 'a' is not here but in {store}; add --restore to fetch it" in said.err
+    said = rlrun("eval", "a", "--steps", "0,1,3", "--restore", "--json")
+    assert f"run 'a': restoring step 1 from {store}" in said.err
+    assert labels(said) == ["step_0", "step_1", "step_3"]
+    said = rlrun("eval", "a", "--all-steps", "--restore")
+    assert said.code == 2
+    assert "--restore goes with --steps N,N" in said.err

@@ -111,3 +111,57 @@ def test_a_thousand_runs_are_listed_in_two_seconds(
     record_property("seconds", seconds)
     assert len(said.out.splitlines()) == NUM_RUNS + 1
     assert seconds < 2.0, f"listing {NUM_RUNS} runs took {seconds:.2f} s"
+
+
+# ---- what is in an archive
+
+
+def test_the_runs_in_an_archive_are_listed_with_what_is_here(
+    rlrun: Run, sums: Any, make_run: Run, store: Path
+) -> None:
+    gone = make_run("gone")
+    gone.saves(5)
+    rlrun("archive", "--all", "--to", str(store))
+    shutil.rmtree(gone.run.path)
+    shutil.rmtree(sums.run.step(10))
+    said = rlrun("list", "--remote", "--to", str(store))
+    rows = [columns(line) for line in said.out.splitlines()]
+    assert rows[0] == ["RUN", "STEPS", "NEWEST", "SIZE", "HERE"]
+    assert [(row[0], row[1], row[2], row[-1]) for row in rows[1:]] == [
+        ("gone", "1", "5", "no"),
+        ("sums", "3", "30", "partly"),
+    ]
+    assert said.err == f"next: rlrun restore gone --from-archive {store}\n"
+    data = json.loads(rlrun("list", "--remote", "--to", str(store), "--json").out)
+    assert data["archive"] == str(store)
+    assert [one["steps"] for one in data["runs"]] == [[5], [10, 20, 30]]
+
+
+def test_an_archive_whose_runs_are_all_here_is_to_be_checked_next(
+    rlrun: Run, sums: Any, store: Path
+) -> None:
+    rlrun("archive", "sums", "--to", str(store))
+    said = rlrun("list", "--remote", "--to", str(store))
+    assert columns(said.out.splitlines()[1])[-1] == "yes"
+    assert said.err == f"next: rlrun verify sums --remote --to {store}\n"
+
+
+def test_an_empty_archive_names_the_first_command(rlrun: Run, root: Path, store: Path) -> None:
+    said = rlrun("list", "--remote", "--to", str(store))
+    assert (said.code, said.out) == (0, "")
+    assert said.err == f"there is no run in {store}\nnext: rlrun archive --to {store}\n"
+
+
+def test_a_push_that_was_broken_off_is_said(rlrun: Run, sums: Any, store: Path) -> None:
+    rlrun("archive", "sums", "--to", str(store))
+    next(store.glob("sums/manifests/records_*")).unlink()
+    said = rlrun("list", "--remote", "--to", str(store))
+    assert "warning: run 'sums' has no records in" in said.err
+    assert "'rlrun archive sums' finishes it" in said.err
+
+
+def test_what_is_about_an_archive_goes_with_remote(rlrun: Run, root: Path, store: Path) -> None:
+    assert rlrun("list", "--to", str(store)).code == 2
+    said = rlrun("list", "--remote")
+    assert said.code == 2
+    assert "give --to s3://bucket/prefix, a folder, or 'local', or set RLRUN_ARCHIVE\n" in said.err

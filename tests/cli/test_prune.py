@@ -1,7 +1,9 @@
-"""`rlrun prune`."""
+"""`rlrun prune`, here and in an archive."""
 
 import json
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -196,3 +198,73 @@ def test_a_run_that_was_tidied_is_not_thereby_the_most_recent_one(
     newest = json.loads(rlrun("list", "--json").out)["runs"][0]["name"]
     rlrun("prune", "b", "--keep-latest", "1")
     assert json.loads(rlrun("list", "--json").out)["runs"][0]["name"] == newest == "a"
+
+
+# ---- what broken pushes left in an archive
+
+OLD = 1_000_000_000.0
+
+
+@pytest.fixture
+def littered(rlrun: Run, sums: Any, store: Path) -> Path:
+    """An archive of 'sums' with an object that nothing needs since long, and another one."""
+    rlrun("archive", "sums", "--to", str(store))
+    for letter, moment in (("a", OLD), ("b", None)):
+        path = store / "sums" / "shared" / (64 * letter) / "left"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"123")
+        if moment:
+            os.utime(path, (moment, moment))
+    return store
+
+
+def test_what_no_checkpoint_needs_goes_from_an_archive_once_it_is_old(
+    rlrun: Run, littered: Path
+) -> None:
+    line = ("prune", "--remote", "--to", str(littered))
+    dry = rlrun(*line, "--dry-run")
+    assert f"sums/shared/{64 * 'a'}/left  would go  3 B  unreferenced" in dry.out
+    assert dry.out.endswith(
+        f"run 'sums' in {littered}: would remove 1 leftover, would free 3 B; 1 object younger than "
+        "a day stay for now\n"
+    )
+    assert dry.err == f"next: rlrun prune --remote --to {littered}\n"
+    assert len(list(littered.glob("sums/shared/*/left"))) == 2
+    done = rlrun(*line, "--json")
+    [one] = json.loads(done.out)["runs"]
+    assert [left["num_bytes"] for left in one["leftovers"]] == [3]
+    assert len(list(littered.glob("sums/shared/*/left"))) == 1
+    said = rlrun(*line)
+    assert f"run 'sums' in {littered}: nothing to remove; 1 object younger" in said.out
+    assert said.err == f"next: rlrun list --remote --to {littered}\n"
+    assert rlrun("verify", "sums", "--remote").code == 0
+
+
+def test_one_run_of_an_archive_can_be_named(rlrun: Run, littered: Path, make_run: Run) -> None:
+    make_run("other")
+    rlrun("archive", "other", "--to", str(littered))
+    said = rlrun("prune", "sums", "--remote")
+    assert "run 'sums' in" in said.out
+    assert "other" not in said.out
+    said = rlrun("prune", "sum", "--remote", "--to", str(littered))
+    assert said.code == 4
+    assert f"there is no run 'sum' in {littered}; it has other, sums" in said.err
+
+
+def test_where_one_run_cannot_be_pruned_the_others_are(
+    rlrun: Run, littered: Path, make_run: Run
+) -> None:
+    make_run("other")
+    rlrun("archive", "other", "--to", str(littered))
+    next(littered.glob("other/manifests/records_*")).write_bytes(b"{}")
+    said = rlrun("prune", "--remote", "--to", str(littered))
+    assert said.code == 6
+    assert "run 'sums' in" in said.out
+    assert "1 of 2 runs did not end well: 'other'" in said.err
+
+
+def test_checkpoints_here_and_an_archive_are_pruned_apart(rlrun: Run, littered: Path) -> None:
+    said = rlrun("prune", "sums", "--remote", "--keep-latest", "1")
+    assert said.code == 2
+    assert "none is removed from an archive" in said.err
+    assert rlrun("prune", "sums", "--keep-latest", "1", "--to", str(littered)).code == 2

@@ -1,7 +1,9 @@
 """`rlrun verify`."""
 
 import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,3 +88,65 @@ def test_json_has_everything_also_when_there_is_damage(rlrun: Run, whole: Any) -
 def test_another_tool_s_run_cannot_be_verified(rlrun: Run, make_foreign_run: Run) -> None:
     make_foreign_run("old")
     assert rlrun("verify", "old").code == 4
+
+
+# ---- the copy in an archive
+
+
+@pytest.fixture
+def archived(rlrun: Run, sums: Any, store: Path) -> Any:
+    """The run 'sums', all of it in the archive as well."""
+    rlrun("archive", "sums", "--to", str(store))
+    return sums
+
+
+def test_a_whole_copy_says_what_was_looked_at(rlrun: Run, archived: Any, store: Path) -> None:
+    said = rlrun("verify", "sums", "--remote")
+    assert said.code == 0
+    rows = [line.split() for line in said.out.splitlines()]
+    assert rows[0] == ["CHECKPOINT", "STATE", "FILES", "SIZE"]
+    assert [row[:4] for row in rows[1:4]] == [
+        ["step", str(step), "whole", "2"] for step in (10, 20, 30)
+    ]
+    assert f"run 'sums' is whole in {store}: 3 checkpoints, 10 objects, " in said.out
+    assert said.out.endswith(
+        "; sizes compared (a folder computes no checksums; --read-data reads every byte)\n"
+    )
+    assert said.err.endswith(f"next: rlrun archive sums --cleanup --dry-run --to {store}\n")
+    assert rlrun("verify", "sums", "--remote", "--read-data").out.endswith("; every byte read\n")
+
+
+def test_damage_of_a_copy_is_code_6_with_the_way_to_mend_it(
+    rlrun: Run, archived: Any, store: Path
+) -> None:
+    next(store.glob("sums/step_20-*/model/weights")).write_bytes(b"54321")
+    assert rlrun("verify", "sums", "--remote").code == 0
+    said = rlrun("verify", "sums", "--remote", "--read-data")
+    assert said.code == 6
+    assert ["step", "20", "damaged"] in [line.split()[:3] for line in said.out.splitlines()]
+    assert "damage: sums/step_20-" in said.out
+    assert "/model/weights: has other bytes than were sent\n" in said.out
+    assert said.err.endswith(
+        f"error: run 'sums' is damaged in {store} (1 finding above; whole are the steps 10, 30); "
+        f"where the run is still on disk, 'rlrun archive sums --repair --to {store}' sends again "
+        "what is missing\n"
+    )
+    data = json.loads(rlrun("verify", "sums", "--remote", "--read-data", "--json").out)
+    assert (data["is_whole"], data["looked_at"]) == (False, "data")
+    assert [one["is_whole"] for one in data["checkpoints"]] == [True, False, True]
+
+
+def test_a_copy_of_a_run_that_is_not_here_is_checked(
+    rlrun: Run, archived: Any, store: Path
+) -> None:
+    shutil.rmtree(archived.run.path)
+    said = rlrun("verify", "sums", "--remote", "--to", str(store))
+    assert said.code == 0
+    assert said.err.endswith(f"next: rlrun restore sums --from-archive {store}\n")
+    assert rlrun("verify", "sum", "--remote", "--to", str(store)).code == 4
+
+
+def test_what_is_about_a_copy_goes_with_remote(rlrun: Run, archived: Any) -> None:
+    said = rlrun("verify", "sums", "--read-data")
+    assert said.code == 2
+    assert "--read-data goes with --remote; add that, or leave --read-data out" in said.err

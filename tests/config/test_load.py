@@ -349,6 +349,12 @@ def test_a_second_horizon_on_the_command_line_names_the_way_out() -> None:
             "grpo.accumulation_steps is larger than prompts_per_step x group_size",
         ),
         (
+            ["archive.to=s3://me:hunter2@bucket/runs"],
+            "--set archive.to=s3://...@bucket/runs: archive.to has a user or a password in it, "
+            "which a configuration may not hold; write s3://bucket/prefix, and keep the keys in "
+            "the file that --credentials names",
+        ),
+        (
             ["train.max_steps=null"],
             "--set train.max_steps=null: set exactly one of train.max_steps and train.num_epochs",
         ),

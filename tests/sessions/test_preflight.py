@@ -72,3 +72,21 @@ def test_questions_from_the_hub_need_the_datasets_package() -> None:
 def test_questions_from_a_file_or_made_up_need_none() -> None:
     require_data_package(config_of(GSM8K, "task.path=/data"), find=lambda _: None)
     require_data_package(config_of(), find=lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("to", "found"),
+    [
+        ("store", "/here/store"),
+        ("~/store", "/home/me/store"),
+        ("/mnt/store", "/mnt/store"),
+        ("s3://bucket/runs", "s3://bucket/runs"),
+        ("local", "local"),
+    ],
+)
+def test_an_archive_s_folder_need_not_be_there_and_is_absolute(
+    to: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert located(config_of(f"archive.to={to}"), Path("/here")).archive.to == found
+    assert located(config_of(), Path("/here")).archive.to is None

@@ -67,6 +67,17 @@ class RunMaker:
         return lock.Lock(self.run, lambda: session, heartbeat_seconds=None)
 
 
+def stopped_at_30(made: RunMaker) -> RunMaker:
+    """Let one session take a run to step 30, with a checkpoint every 10 steps."""
+    made.opens(1)
+    made.starts(1)
+    made.steps(1, 30)
+    for step in (10, 20, 30):
+        made.saves(step)
+    made.ends(1, step=30, outcome="steps_done")
+    return made
+
+
 def record_of(step: int, *, reward: float = 0.5, replayed: bool = False) -> dict[str, Any]:
     return {
         "step": step,
