@@ -189,10 +189,10 @@ def test_a_checkpoint_that_is_removed_meanwhile_is_no_doubt(
 ) -> None:
     whole = Pusher._push_step
 
-    def remove_first(self: Pusher, step: Any) -> Any:
+    def remove_first(self: Pusher, step: Any, **options: Any) -> Any:
         if step.step == 20:
             shutil.rmtree(step.path)
-        return whole(self, step)
+        return whole(self, step, **options)
 
     monkeypatch.setattr(Pusher, "_push_step", remove_first)
     said = rlrun("archive", "sums", "--to", str(store))
