@@ -17,6 +17,7 @@ from rlrun.archive.bucket import Bucket
 from rlrun.archive.destination import S3Destination
 from rlrun.errors import RlrunError
 from rlrun.runs import files
+from support import jobs
 from support.archiving import COMMANDS, Access
 
 SAID_NO = 3  # exit code: the command ended with a sentence
@@ -84,11 +85,8 @@ def work(job: Job, barrier: Any = None) -> None:
     os._exit(0)
 
 
-_TESTS = Path(__file__).parents[1]
-_ROOTS = [str(_TESTS), str(_TESTS.parent), os.environ.get("PYTHONPATH", "")]
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, _ROOTS))  # the server inherits no sys.path
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["support.archive_forks"])
+_CONTEXT.set_forkserver_preload([*jobs.PRELOADED, "support.archive_forks"])
 
 
 def barrier(parties: int) -> Any:
