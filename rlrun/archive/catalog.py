@@ -7,7 +7,9 @@ from rlrun.archive.keys import RecordsKey, StepKey
 from rlrun.archive.manifests import Archived
 from rlrun.archive.reading import read_whole
 from rlrun.archive.storage import Storage, Stored
-from rlrun.errors import RunNotFoundError
+from rlrun.errors import ArchiveError, RunNotFoundError
+
+_NUM_LISTINGS = 4  # at most, until two agree
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,11 @@ class Catalog:
     records: tuple[RecordsKey, ...]  # ascending
     marks: tuple[Stored, ...]  # of prunes at work
     names: frozenset[str]  # of all manifests, and what else is beside them
+
+    @property
+    def manifests(self) -> frozenset[str]:
+        """The names of all manifests."""
+        return frozenset(name for name in self.names if keys.parse_manifest(name) is not None)
 
     @property
     def newest_records(self) -> RecordsKey | None:
@@ -36,7 +43,27 @@ class Catalog:
 
 
 def read(storage: Storage, run_name: str) -> Catalog:
-    """Return what an archive has of a run; of one that it does not know, nothing."""
+    """Return what an archive has of a run; of one that it does not know, nothing.
+
+    A name that is no manifest's is somebody's own file, or one that was spoiled on the way: then it
+    is not there when it is asked for again.  Raises ArchiveError if listings keep differing.
+    """
+    found, strange = _read_once(storage, run_name)
+    for _ in range(_NUM_LISTINGS):
+        if not strange:
+            return found
+        again, still_strange = _read_once(storage, run_name)
+        if again == found:
+            return found
+        found, strange = again, still_strange
+    raise ArchiveError(
+        f"{storage.place} lists other names under {keys.manifests(run_name)} each time it is "
+        "asked; check the network, then run the command again"
+    )
+
+
+def _read_once(storage: Storage, run_name: str) -> tuple[Catalog, bool]:
+    """Return the manifests of a run, and whether there are names beside them."""
     steps: list[StepKey] = []
     records: list[RecordsKey] = []
     marks: list[Stored] = []
@@ -52,9 +79,10 @@ def read(storage: Storage, run_name: str) -> Catalog:
                 records.append(one)
             case None if keys.parse_prune_mark(name):
                 marks.append(stored)
-    return Catalog(
+    found = Catalog(
         run_name, tuple(sorted(steps)), tuple(sorted(records)), tuple(marks), frozenset(names)
     )
+    return found, len(names) > len(steps) + len(records) + len(marks)
 
 
 def run_names(storage: Storage) -> list[str]:

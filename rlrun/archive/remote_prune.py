@@ -138,7 +138,7 @@ class RemotePruner:
                 num_too_young += 1
             else:
                 spare.append(Leftover(stored.key, stored.size, what))
-        return spare, num_too_young, found.names
+        return spare, num_too_young, found.manifests
 
     def _what(self, key: str, needed: set[str], old_records: dict[str, RecordsKey]) -> str | None:
         """Return what an object is that may go, None if it may not."""
@@ -149,21 +149,21 @@ class RemotePruner:
     def _remove(self, spare: list[Leftover], names: frozenset[str], begun: float) -> None:
         listed = [one for one in spare if keys.MANIFESTS in one.key.split("/")]
         others = [one for one in spare if one not in listed]
+        gone: set[str] = set()
         for group in (listed, others):  # what is listed is complete: its manifest goes before it
             for start in range(0, len(group), _BATCH):
                 batch = group[start : start + _BATCH]
-                self._check_still(names, begun)
+                self._check_still(names - gone, begun)
                 self.storage.delete([one.key for one in batch])
+                gone |= {one.key.rsplit("/", 1)[1] for one in batch}
                 self.progress.note(len(batch))
 
     def _check_still(self, names: frozenset[str], begun: float) -> None:
         """Raise unless the manifests are those that the removal rests on, and it is not late."""
-        now_there = catalog.read(self.storage, self.run_name).names
-        new = {name for name in now_there - names if keys.parse_manifest(name) is not None}
-        if new:
+        if catalog.read(self.storage, self.run_name).manifests != names:
             raise LockedError(
-                f"run '{self.run_name}' was pushed to {self.storage.place} meanwhile; what was "
-                "not removed stays, prune again"
+                f"{self.storage.place} has other manifests of run '{self.run_name}' than a moment "
+                "ago: it was pushed meanwhile; what was not removed stays, prune again"
             )
         if self.clock() - begun > MOST_SECONDS:
             raise ArchiveError(

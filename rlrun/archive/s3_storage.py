@@ -80,7 +80,7 @@ class S3Storage:
             page = self._bucket.call(operation, deed, **params)
             yield page
             token = page.get("NextContinuationToken")
-            if not page.get("IsTruncated") or not token:
+            if not token:
                 return
             params["ContinuationToken"] = token
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,20 @@ def test_what_is_no_manifest_is_left_out(push: Any, storage: Any) -> None:
     storage.put("sums/manifests/readme.txt", blobs.of_bytes(b"x"), lambda _: None)
     after = catalog.read(storage, "sums")
     assert (after.steps, after.records) == (before.steps, before.records)
+
+
+def test_a_name_that_was_spoiled_on_the_way_is_asked_for_again(push: Any, spy: Any) -> None:
+    push(spy)
+    whole = catalog.read(spy, "sums")
+
+    class Spoiling(type(spy)):  # type: ignore[misc]
+        def list(self, prefix: str) -> Any:
+            found = list(super().list(prefix))
+            if self.count("list") == 1:
+                found[0] = replace(found[0], key=found[0].key.replace("session", "ression"))
+            return iter(found)
+
+    assert catalog.read(Spoiling(spy.folder), "sums") == whole
 
 
 def test_an_unknown_run_is_an_empty_catalog(storage: Any) -> None:

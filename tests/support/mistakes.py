@@ -238,7 +238,11 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "a prune does not look whether a push came meanwhile": (
-        Edit("rlrun.archive.remote_prune:RemotePruner._check_still", "if new:", "if False:"),
+        Edit(
+            "rlrun.archive.remote_prune:RemotePruner._check_still",
+            "if catalog.read(self.storage, self.run_name).manifests != names:",
+            "if False:",
+        ),
     ),
     "a path of a manifest may leave its folder": (
         Edit("rlrun.archive.keys:check_path", "if not is_safe or", "if 0 and"),
