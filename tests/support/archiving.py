@@ -33,7 +33,7 @@ from support.s3_servers import REGION, Server
 
 NAME = "sums"
 SPARE = f"{NAME}/shared/{'0' * 64}/x"
-TIMEOUTS = (2.0, 0.7)  # connect, read: for the client whose answers are stalled
+TIMEOUTS = (2.0, 0.5)  # connect, read: for the client whose answers are stalled
 TRANSFERS = 2
 
 

@@ -24,7 +24,7 @@ from rlrun.errors import RlrunError
 LASTING = (Kind.DROP_AFTER, Kind.ERROR_500, Kind.EXPIRED_403, Kind.FLIP_UP, Kind.FLIP_DOWN,
            Kind.STALE_LISTING)  # fmt: skip
 SHORT_PATIENCE = 0.3  # seconds, where a fault lasts
-EVERY = {"SeaweedFS": 1, "moto": 1, "Swift": 5}  # of so many requests one is spoiled: it is slow
+EVERY = {"SeaweedFS": 1, "moto": 1, "Swift": 8}  # of so many requests one is spoiled: it is slow
 
 
 @pytest.fixture(scope="module")
