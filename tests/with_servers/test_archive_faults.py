@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,17 +27,12 @@ SHORT_PATIENCE = 0.3  # seconds, where a fault lasts
 EVERY = {"SeaweedFS": 1, "moto": 1, "Swift": 8}  # of so many requests one is spoiled: it is slow
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Models]:
-    @cache
-    def of_command(name: str) -> Models:
-        return Models(tmp_path_factory.mktemp("models"), COMMANDS[name])
-
-    return of_command
+BODY_KINDS = (Kind.FLIP_UP, Kind.FLIP_DOWN, Kind.RESET_IN_REQUEST_BODY, Kind.TRUNCATED_BODY,
+              Kind.RESET_IN_RESPONSE_BODY, Kind.DUPLICATE)  # fmt: skip
 
 
 class Trials:
-    """Cases of one command on one server."""
+    """Cases of one command on one server, one after the other."""
 
     def __init__(self, command: Command, proxy: FaultProxy) -> None:
         self.command = command
@@ -48,12 +43,13 @@ class Trials:
         self.hasty = Access.to(server, proxy.endpoint, seconds=SHORT_PATIENCE)
         self.num_cases = 0
         self._number = 0
+        self._learn_the_store()
 
-    def learn_the_store(self) -> None:
+    def _learn_the_store(self) -> None:
         """Find out what the store can do, through the proxy too: it counts as another endpoint."""
         known = self.command.folder / "stores"
-        for access in (self.straight, self.spoiled):
-            root = self.command.folder / f"learning{len(access.endpoint)}"
+        for number, access in enumerate((self.straight, self.spoiled)):
+            root = self.command.folder / f"learning{number}"
             access.storage(destination_of(self.command.full_place), root).has_checksums()
             shutil.copytree(root / "archive" / "stores", known, dirs_exist_ok=True)
             shutil.rmtree(root)
@@ -78,6 +74,7 @@ class Trials:
     def try_one(self, fault: Fault) -> None:
         """Spoil requests, judge, then run the command again with nothing in its way, and judge."""
         root, place = self._world()
+        self.command.looks_at_bytes = fault.kind in BODY_KINDS or self._number % 4 == 0
         access = self.spoiled if fault.times else self.hasty
         self.proxy.restart(Plan([fault]))
         with suppress(RlrunError):  # a sentence is an outcome; anything else is not
@@ -92,22 +89,33 @@ class Trials:
         shutil.rmtree(root)
 
 
-@pytest.fixture
-def trials(
-    server: Server,
-    models: Callable[[str], Models],
-    memory: Path,
-    start_proxy: Callable[..., FaultProxy],
-) -> Callable[[str], Trials]:
-    def make(name: str) -> Trials:
-        found = Trials(COMMANDS[name](models(name), server, memory), start_proxy(server.endpoint))
-        found.learn_the_store()
-        return found
+@pytest.fixture(scope="module")
+def trials(memory: Path) -> Iterator[Callable[[Server, str], Trials]]:
+    """Return the trials of a command on a server; what they need is made once."""
+    with ExitStack() as proxies:
 
-    return make
+        @cache
+        def proxy_of(endpoint: str) -> FaultProxy:
+            return proxies.enter_context(FaultProxy(endpoint))
+
+        @cache
+        def models_of(name: str) -> Models:
+            return Models(memory / "models" / name.replace(" ", "-"), COMMANDS[name])
+
+        found: dict[tuple[str, str], Trials] = {}
+
+        def trials_of(server: Server, name: str) -> Trials:
+            if (server.name, name) not in found:
+                folder = memory / server.name / name.replace(" ", "-")
+                folder.mkdir(parents=True)
+                command = COMMANDS[name](models_of(name), server, folder)
+                found[server.name, name] = Trials(command, proxy_of(server.endpoint))
+            return found[server.name, name]
+
+        yield trials_of
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def memory() -> Iterator[Path]:
     """A folder in memory where there is one: what is synced there costs nothing."""
     parent = Path("/dev/shm")
@@ -121,7 +129,8 @@ def memory() -> Iterator[Path]:
 def test_a_fault_at_any_request_costs_nothing_and_the_same_command_goes_on(
     name: str, kind: Kind, server: Server, trials: Any, counted: Any
 ) -> None:
-    found = trials(name)
+    found = trials(server, name)
+    found.num_cases = 0
     every = EVERY[server.name]
     requests = found.spoilable()
     for at in requests[list(Kind).index(kind) % every :: every]:
