@@ -78,7 +78,7 @@ test-vllm: $(VENV)/.dev $(VLLM_VENV)/.done ## the tests with vLLM, on the CPU wh
 	RLRUN_VLLM_PYTHON=$(CURDIR)/$(VLLM_VENV)/bin/python $(BIN)/python -m pytest -q -m vllm
 
 test-s3: $(VENV)/.dev $(S3_VENV)/.done ## the tests of the archive against SeaweedFS, Swift and moto
-	$(S3_RUN) -m pytest -q -n logical --dist=worksteal -m s3
+	$(S3_RUN) -m pytest -q -n logical --dist=worksteal -m s3 tests/with_servers
 
 test-gpu: $(VENV)/.dev ## the tests that need an NVIDIA GPU
 	$(BIN)/python -m pytest -q -m gpu

@@ -8,6 +8,7 @@ from support.archiving import NAME, Access, Models, Push, destination_of, run_of
 from support.fault_plan import Plan
 from support.fault_proxy import FaultProxy
 from support.s3_places import Place
+from support.s3_servers import Server
 
 from rlrun.archive import catalog
 from rlrun.archive.keys import StepKey
@@ -33,8 +34,12 @@ def test_a_second_push_of_an_unchanged_run_lists_at_most_twice_and_stores_nothin
 
 
 def test_a_thousand_checkpoints_are_listed_with_two_requests(
-    place: Place, tmp_path: Path, start_proxy: Callable[..., FaultProxy]
+    seaweedfs: Server,
+    new_place: Callable[[Server], Place],
+    tmp_path: Path,
+    start_proxy: Callable[..., FaultProxy],
 ) -> None:
+    place = new_place(seaweedfs)
     wanted = [StepKey(step, "0123456789ab", 1, 10) for step in range(1, 1001)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda key: place.put(f"{NAME}/{key.manifest}", b""), wanted))
