@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import os
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +97,23 @@ class FileBlob:
         with self.path.open("rb") as file:
             file.seek(start)
             return file.read(min(size, self.seal.size - start))
+
+
+class HeldBlob:
+    """The first bytes of a file that is kept open: the same, whatever its name is by now."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._descriptor)
+        self.seal = _seal(size, self._chunks(size))
+
+    def _chunks(self, size: int) -> Iterator[bytes]:
+        for start in range(0, size, _CHUNK_BYTES):
+            yield os.pread(self._descriptor, min(_CHUNK_BYTES, size - start), start)
+
+    def read(self, start: int, size: int) -> bytes:
+        """Return that many bytes from `start`."""
+        return os.pread(self._descriptor, min(size, self.seal.size - start), start)
 
 
 def of_bytes(data: bytes) -> BytesBlob:

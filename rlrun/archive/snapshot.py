@@ -1,12 +1,13 @@
 """What of a run is pushed: a checkpoint's files, and its records while a session may write."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlrun.archive import blobs
-from rlrun.archive.blobs import FileBlob
-from rlrun.errors import DamagedError, LockedError
+from rlrun.archive import blobs, keys
+from rlrun.archive.blobs import Blob, HeldBlob
+from rlrun.errors import ArchiveError, DamagedError, LockedError
 from rlrun.runs import archived, manifest, rollout_journal
 from rlrun.runs.checkpoints import Step
 from rlrun.runs.layout import RunDir, evaluations_folder
@@ -22,7 +23,7 @@ class Source:
     """One file of a snapshot."""
 
     path: str  # in the manifest
-    blob: FileBlob
+    blob: Blob
 
 
 def of_step(step: Step) -> list[Source]:
@@ -36,6 +37,8 @@ def of_step(step: Step) -> list[Source]:
         )
     found = []
     for name, entry in sorted(step.manifest["files"].items()):
+        if not keys.is_safe_path(name):
+            raise DamagedError(f"{str(step.path / name)!a} has a name that no archive takes")
         blob = blobs.of_file(step.path / name)
         if (blob.seal.size, blob.seal.sha256) != (entry["size"], entry["sha256"]):
             raise DamagedError(
@@ -52,32 +55,60 @@ def of_records(root: Path, run: RunDir, evaluations: Mapping[str, Path]) -> list
 
     Logs that a session appends to are taken up to the size that they have at one moment.
     """
-    sizes = _sizes_of_run(run)
+    sizes, journal = _look(run)
     found = [
-        Source(f"{RUN}/{path.relative_to(run.path).as_posix()}", blobs.of_file(path, size=size))
+        _source(path, f"{RUN}/{path.relative_to(run.path).as_posix()}", size)
         for path, size in sizes.items()
     ]
+    if journal is not None:
+        found.append(Source(f"{RUN}/{run.journal.relative_to(run.path).as_posix()}", journal))
     for name, folder in sorted(evaluations.items()):
         parent = evaluations_folder(root)
         for path in _files_of_evaluation(folder):
             inner = path.relative_to(parent / name).as_posix()
-            found.append(Source(f"{EVALUATIONS}/{name}/{inner}", blobs.of_file(path)))
+            found.append(_source(path, f"{EVALUATIONS}/{name}/{inner}"))
     return sorted(found, key=lambda one: one.path)
 
 
-def _sizes_of_run(run: RunDir) -> dict[Path, int]:
-    """Return the files of the run's records with their sizes, as they were at one moment."""
+def _source(path: Path, name: str, size: int | None = None) -> Source:
+    if not keys.is_safe_path(name):
+        raise ArchiveError(
+            f"{str(path)!a} has a name that no archive takes, with a backslash or letters that "
+            "cannot be printed; rename it or move it elsewhere, then archive again"
+        )
+    return Source(name, blobs.of_file(path, size=size))
+
+
+def _look(run: RunDir) -> tuple[dict[Path, int], HeldBlob | None]:
+    """Return the files of the run's records with their sizes, as they were at one moment.
+
+    The active segment of the journal is apart, and held: it may be sealed before it is read.
+    """
     for _ in range(_NUM_LOOKS):
         before = _journal_state(run)
-        sizes = {path: path.stat().st_size for path in _record_files(run) if path.exists()}
+        sizes = dict(_sizes(_record_files(run)))
         if run.rewind.exists():
             break
+        journal = _held(run.journal, sizes.pop(run.journal, None))
         if _journal_state(run) == before:
-            return sizes
+            return sizes, journal
     raise LockedError(
         f"run '{run.name}' is being put in order by another command or a session's start; archive "
         "it again when that is over ('rlrun prune' finishes what was broken off)"
     )
+
+
+def _sizes(paths: Iterator[Path]) -> Iterator[tuple[Path, int]]:
+    for path in paths:
+        with suppress(FileNotFoundError):  # a pin was taken away just now
+            yield path, path.stat().st_size
+
+
+def _held(path: Path, size: int | None) -> HeldBlob | None:
+    try:
+        return None if size is None else HeldBlob(path, size)
+    except FileNotFoundError:  # sealed just now
+        return None
 
 
 def _journal_state(run: RunDir) -> tuple[object, ...]:

@@ -64,3 +64,13 @@ def test_a_file_that_was_cut_meanwhile_is_a_blob_of_what_it_has(tmp_path: Path) 
     path = tmp_path / "log"
     path.write_bytes(b"one")
     assert blobs.of_file(path, size=10).seal == blobs.of_bytes(b"one").seal
+
+
+def test_a_held_file_is_the_same_under_any_name(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    held = blobs.HeldBlob(path, 4)
+    path.rename(tmp_path / "other")
+    path.write_bytes(b"54321")
+    assert held.seal == blobs.of_bytes(b"1234").seal
+    assert (held.read(1, 100), held.read(0, 2)) == (b"234", b"12")
