@@ -137,6 +137,10 @@ class Cleaner:
             return str(error), None
         if there != here:
             return "the manifest in the archive lists other files than it has", None
+        marks = catalog.read(self.storage, self.run.name).marks
+        if marks:  # it may have looked before the manifest came; one that begins now sees it
+            where = f"{self.storage.place}/{marks[0].key}"
+            return f"{where} says that 'rlrun prune --remote' is at work; wait for it", None
         self.progress.expect(here.num_bytes)
         doubts = [one for one in each(self._doubt_of, here.entries, at_once=self.transfers) if one]
         if doubts:
