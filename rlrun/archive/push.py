@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rlrun.archive import blobs, catalog, keys, proof, snapshot
@@ -201,16 +201,20 @@ class Pusher:
         self.progress.begin("records")
         sources = snapshot.of_records(self.root, self.run, self.evaluations)
         records = archived_records(self.run, sources)
-        if newest is not None and newest.short_hash == records.short_hash:
-            if not self.is_repairing and self._fetched(newest) == records:
-                return None
-            newest = replace(newest, number=newest.number - 1)  # that one is sent again
+        key = newest if newest and newest.short_hash == records.short_hash else None
+        if key and not self.is_repairing and self._fetched(key) == records:
+            return None
         self._look(found)
         self.progress.expect(records.num_bytes)
         self._send(records, sources, at_once=self.transfers)
-        key = records.records_key(newest.number + 1 if newest else 1)
+        key = key or records.records_key(self._last_number() + 1)  # else that one is sent again
         self._put_manifest(records, key)
         return key
+
+    def _last_number(self) -> int:
+        """Return the number of the newest records there are now: others may have pushed some."""
+        newest = catalog.read(self.storage, self.run.name).newest_records
+        return newest.number if newest else 0
 
     def _send(self, found: Archived, sources: Sequence[Source], *, at_once: int) -> None:
         """Send the objects of a manifest that are not there, and prove each."""

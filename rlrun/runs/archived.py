@@ -47,6 +47,7 @@ def path_of(run: RunDir) -> Path:
 def note(run: RunDir, event: Event, copies: Sequence[tuple[int, str, int]], place: str) -> None:
     """Take note of checkpoints (step, hash of the manifest, bytes), durably."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    files.ensure_dir(run.logs)
     descriptor = files.open_lock(path_of(run))
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # several commands may be at work

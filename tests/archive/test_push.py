@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -253,3 +254,31 @@ def test_a_repair_puts_a_damaged_manifest_right(push: Any, storage: Any) -> None
     path.write_bytes(b"{}")
     push(is_repairing=True)
     assert path.read_bytes() == whole
+
+
+def test_a_run_without_logs_is_pushed(push: Any, made: Any, storage: Any) -> None:
+    shutil.rmtree(made.run.logs)
+    assert [key.step for key in push().new_steps] == [10, 20, 30]
+    assert [note.step for note in archived.notes(made.run)] == [10, 20, 30]
+
+
+def test_the_newest_records_are_those_of_the_push_that_ended_last(
+    push: Any, made: Any, root: Path, spy: Any
+) -> None:
+    others = iter((31, 32))
+
+    def push_meanwhile(call: str, key: str) -> None:
+        if call == "put" and key.startswith("sums/manifests/step_30"):
+            spy.before = lambda _call, _key: None
+            for step in others:
+                made.steps(step, step)
+                Pusher(made.run, root, spy).push()
+            made.steps(33, 33)
+
+    spy.before = push_meanwhile
+    push(spy)
+    newest = catalog.read(spy, "sums").newest_records
+    assert newest is not None
+    entries = {entry.path: entry for entry in catalog.fetch(spy, "sums", newest).entries}
+    log = made.run.train_log.read_bytes()
+    assert entries["run/logs/train_log.jsonl"].seal == blobs.of_bytes(log).seal
