@@ -90,6 +90,11 @@ def run_names(storage: Storage) -> list[str]:
     return [name for name in storage.list_folders("") if not name.startswith(".")]
 
 
+def has_folders(storage: Storage, run_name: str) -> bool:
+    """Return whether there is anything of a run: a folder may be somebody else's."""
+    return any(map(keys.is_our_folder, storage.list_folders(f"{run_name}/")))
+
+
 def require(storage: Storage, run_name: str) -> Catalog:
     """Return what an archive has of a run; RunNotFoundError if that is nothing."""
     found = read(storage, run_name)

@@ -147,8 +147,9 @@ class RemotePruner:
         return "unreferenced" if keys.is_ours(key) and key not in needed else None
 
     def _remove(self, spare: list[Leftover], names: frozenset[str], begun: float) -> None:
-        listed = [one for one in spare if keys.MANIFESTS in one.key.split("/")]
-        others = [one for one in spare if one not in listed]
+        prefix = keys.manifests(self.run_name)
+        listed = [one for one in spare if one.key.startswith(prefix)]
+        others = [one for one in spare if not one.key.startswith(prefix)]
         gone: set[str] = set()
         for group in (listed, others):  # what is listed is complete: its manifest goes before it
             for start in range(0, len(group), _BATCH):
