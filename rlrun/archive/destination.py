@@ -69,7 +69,8 @@ def parse(text: str, root: Path) -> Destination:
         return FolderDestination(Path(text).expanduser().absolute())
     if scheme.lower() == "s3":
         return _s3(text)
-    raise UsageError(f"archive {text!r} has a scheme that is not known; use {_EXAMPLES}")
+    known = f"has a scheme that is not known; use {_EXAMPLES}"
+    raise UsageError(f"archive {scheme + '://...'!r} {known}")  # the rest of it may be secret
 
 
 def _s3(text: str) -> S3Destination:
@@ -80,7 +81,8 @@ def _s3(text: str) -> S3Destination:
         )
     split = urlsplit(text)
     bucket, prefix = split.netloc, split.path.strip("/")
-    if split.query or split.fragment:
+    if split.query or split.fragment:  # what stands behind it may be secret too
+        text = f"s3://{bucket}{split.path}"
         raise UsageError(f"archive {text!r} has a '?' or '#' in it; use s3://bucket/prefix")
     if not bucket:
         raise UsageError(f"archive {text!r} names no bucket; use s3://bucket/prefix")

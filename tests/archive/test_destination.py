@@ -70,6 +70,9 @@ def test_a_folder_is_absolute_and_local_is_beside_the_runs(
         ("s3://bucket/a?b", "has a '\\?' or '#' in it"),
         ("gs://bucket", "a scheme that is not known"),
         ("https://bucket", "a scheme that is not known"),
+        ("s3://bucket/a?signature=secret", "in it; use s3://bucket/prefix"),
+        ("s3://bucket/a#secret", "in it; use s3://bucket/prefix"),
+        ("https://host/bucket?signature=secret", "a scheme that is not known"),
     ],
 )
 def test_nonsense_is_refused_with_an_example(text: str, sentence: str) -> None:
