@@ -179,4 +179,5 @@ class Sealer:
             return Seal(self._size, self._whole.hexdigest(), (self._whole.hexdigest(),))
         if self._size % self._part_bytes:
             self._end_part()
-        return Seal(self._size, self._whole.hexdigest(), tuple(self._parts))
+        whole = self._whole.hexdigest()  # also the one part of a file that is empty by now
+        return Seal(self._size, whole, tuple(self._parts) or (whole,))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rlrun.archive import blobs, catalog, keys, proof, snapshot
+from rlrun.archive import blobs, catalog, keys, manifests, proof, snapshot
 from rlrun.archive.blobs import Blob, Seal
 from rlrun.archive.catalog import Catalog
 from rlrun.archive.keys import RecordsKey, StepKey
@@ -22,6 +22,7 @@ from rlrun.runs.layout import RunDir
 
 MARK_POLL_SECONDS = 1.0
 MARK_PATIENCE_SECONDS = 120.0
+_REMOVED = "it was removed meanwhile"
 NUM_SENDS = 3  # of an object that did not arrive as it was sent
 
 
@@ -95,8 +96,7 @@ class Pusher:
         for number in checkpoints.list_steps(self.run):
             step = checkpoints.inspect(self.run, number, run_id=run_id, with_hashes=False)
             if step.manifest is None:
-                why = "another tool's" if step.is_foreign else f"it does not verify: {step.problem}"
-                skipped.append(Skipped(number, why, is_damaged=not step.is_foreign))
+                skipped.append(_skipped(step))
                 continue
             there = found.of_hash(number, step.manifest["manifest_hash"])
             is_sound = there is not None and self._is_sound(there, step)
@@ -175,7 +175,7 @@ class Pusher:
             except DamagedError as reason:  # the others may be pushed
                 return Skipped(step.step, str(reason))
             except RunNotFoundError:
-                return Skipped(step.step, "it was removed meanwhile", is_damaged=False)
+                return Skipped(step.step, _REMOVED, is_damaged=False)
 
         try:
             return each(push, steps, at_once=several)
@@ -245,7 +245,13 @@ class Pusher:
 
     def _put_manifest(self, found: Archived, key: StepKey | RecordsKey) -> None:
         full = f"{self.run.name}/{key.manifest}"
-        send_proved(self.storage, full, blobs.of_bytes(found.to_bytes()), Progress())
+        data = found.to_bytes()
+        if len(data) > manifests.MAX_BYTES:  # nobody would read it
+            raise ArchiveError(
+                f"{self.storage.place}/{full} would list {len(found.entries)} files, more than a "
+                "manifest takes; move some of the run's records or evaluations elsewhere"
+            )
+        send_proved(self.storage, full, blobs.of_bytes(data), Progress())
 
     def _see_that_all_stays(self) -> None:
         """Send again what a prune took that had not seen the new manifests.
@@ -327,6 +333,14 @@ def archived_records(run: RunDir, sources: Sequence[Source]) -> Archived:
 
 def _shared_key(source: Source) -> str:
     return keys.shared(source.blob.seal.sha256, source.path)
+
+
+def _skipped(step: Step) -> Skipped:
+    if not step.path.exists():
+        return Skipped(step.step, _REMOVED, is_damaged=False)
+    if step.is_foreign:
+        return Skipped(step.step, "another tool's", is_damaged=False)
+    return Skipped(step.step, f"it does not verify: {step.problem}")
 
 
 def _size_of(step: Step) -> int:

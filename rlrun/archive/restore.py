@@ -1,8 +1,9 @@
 """Restore a run or some of its checkpoints: fetched, checked, published by its format's rules."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 from rlrun.archive import blobs, catalog, lineage, placing, reading
@@ -203,13 +204,20 @@ class Restorer:
             held.release()
 
     def _aside(self, path: Path) -> None:
-        moment = f"{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}"
-        target = self.root / "archive" / "replaced" / f"{path.name}_{moment}"
-        files.ensure_dir(target.parent)
+        folder = self.root / "archive" / "replaced"
+        target = next(name for name in _names(folder, path.name) if not name.exists())
+        files.ensure_dir(folder)
         files.rename(path, target)
         files.sync_dir(target.parent)
         files.sync_dir(path.parent)
         self._notes.append(f"what was here is now {target}")
+
+
+def _names(folder: Path, name: str) -> Iterator[Path]:
+    """Yield names for what is moved aside now."""
+    moment = f"{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}"
+    yield folder / f"{name}_{moment}"
+    yield from (folder / f"{name}_{moment}_{number}" for number in count(2))
 
 
 def _is_copy(wanted: Archived, folder: Path) -> bool:

@@ -74,3 +74,9 @@ def test_a_held_file_is_the_same_under_any_name(tmp_path: Path) -> None:
     path.write_bytes(b"54321")
     assert held.seal == blobs.of_bytes(b"1234").seal
     assert (held.read(1, 100), held.read(0, 2)) == (b"234", b"12")
+
+
+def test_a_large_file_that_is_empty_by_now_has_one_part(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    assert blobs.of_file(path, size=3 * LEAST_PART_BYTES).seal == blobs.of_bytes(b"").seal

@@ -282,3 +282,30 @@ def test_the_newest_records_are_those_of_the_push_that_ended_last(
     entries = {entry.path: entry for entry in catalog.fetch(spy, "sums", newest).entries}
     log = made.run.train_log.read_bytes()
     assert entries["run/logs/train_log.jsonl"].seal == blobs.of_bytes(log).seal
+
+
+def test_a_manifest_that_nobody_would_read_is_not_stored(
+    push: Any, storage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push_module.manifests, "MAX_BYTES", 100)
+    with pytest.raises(ArchiveError, match="more than a manifest takes"):
+        push()
+    assert not catalog.read(storage, "sums")
+
+
+def test_a_checkpoint_that_goes_while_it_is_looked_at_is_no_damage(
+    push: Any, made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = manifest.read
+
+    def read(folder: Path) -> Any:
+        found = real(folder)
+        if folder == made.run.step(10):
+            shutil.rmtree(folder)
+        return found
+
+    monkeypatch.setattr(manifest, "read", read)
+    [skipped] = push().skipped
+    assert (skipped.step, skipped.reason, skipped.is_damaged) == (
+        10, "it was removed meanwhile", False
+    )  # fmt: skip

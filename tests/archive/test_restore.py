@@ -569,3 +569,13 @@ def test_a_step_here_that_cannot_be_judged_is_not_put_aside(
     with pytest.raises(StorageError, match="cannot be judged"):
         restore()
     assert made.run.step(30).is_dir()
+
+
+def test_what_is_moved_aside_within_a_second_has_names_of_its_own(
+    lost: Any, restore: Any, root: Path, storage: Any
+) -> None:
+    for content in ("a", "b", "c"):
+        target = Restorer(storage, root, "sums", is_forced=True).restore_model(20)
+        (target / "model" / "weights").write_text(content)
+    aside = [path.read_text() for path in (root / "archive" / "replaced").rglob("weights")]
+    assert sorted(aside) == ["a", "b"]
