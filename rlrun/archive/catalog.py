@@ -1,5 +1,6 @@
 """What an archive has of a run, read off the names of its manifests: one list request for 1,000."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from rlrun.archive import keys, manifests
@@ -34,9 +35,10 @@ class Catalog:
 
     def of_hash(self, step: int, manifest_hash: str) -> StepKey | None:
         """Return the archived checkpoint that has this manifest, None if there is none."""
-        short = manifest_hash[: keys.HASH_CHARS]
-        found = (one for one in self.steps if (one.step, one.short_hash) == (step, short))
-        return next(found, None)
+        wanted = (step, manifest_hash[: keys.HASH_CHARS])
+        place = bisect_left(self.steps, StepKey(*wanted, session=0, num_bytes=0))
+        found = self.steps[place : place + 1]
+        return next((one for one in found if (one.step, one.short_hash) == wanted), None)
 
     def __bool__(self) -> bool:
         return bool(self.steps or self.records)

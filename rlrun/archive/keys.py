@@ -8,8 +8,9 @@ from rlrun.errors import DamagedError
 
 HASH_CHARS = 12  # of a hash, in names
 _HASH = f"[0-9a-f]{{{HASH_CHARS}}}"
-_STEP = re.compile(rf"step_(0|[1-9][0-9]*)-({_HASH})\.session_([0-9]+)\.([0-9]+)\.json")
-_RECORDS = re.compile(rf"records_([1-9][0-9]*)-({_HASH})\.([0-9]+)\.json")
+_NUMBER = "(0|[1-9][0-9]*)"
+_STEP = re.compile(rf"step_{_NUMBER}-({_HASH})\.session_{_NUMBER}\.{_NUMBER}\.json")
+_RECORDS = re.compile(rf"records_([1-9][0-9]*)-({_HASH})\.{_NUMBER}\.json")
 _PRUNE = re.compile(r"prune-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{12}\.json")
 _SHARED = re.compile(r"shared/[0-9a-f]{64}/[^/]+")
 _STEP_OBJECT = re.compile(rf"step_(?:0|[1-9][0-9]*)-{_HASH}/.+")
