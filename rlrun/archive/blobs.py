@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from rlrun.errors import StorageError
+
 MIB = 2**20
 LEAST_PART_BYTES = 8 * MIB  # also the largest object that is sent with one request
 MAX_PARTS = 9_000  # S3 allows 10,000
@@ -93,10 +95,16 @@ class FileBlob:
     seal: Seal
 
     def read(self, start: int, size: int) -> bytes:
-        """Return that many bytes from `start`."""
-        with self.path.open("rb") as file:
-            file.seek(start)
-            return file.read(min(size, self.seal.size - start))
+        """Return that many bytes from `start`; StorageError if the file is not there any more."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(start)
+                return file.read(min(size, self.seal.size - start))
+        except FileNotFoundError:
+            raise StorageError(
+                f"cannot read {self.path}: it went away while it was archived; run the command "
+                "again"
+            ) from None
 
 
 class HeldBlob:
@@ -114,6 +122,12 @@ class HeldBlob:
     def read(self, start: int, size: int) -> bytes:
         """Return that many bytes from `start`."""
         return os.pread(self._descriptor, min(size, self.seal.size - start), start)
+
+
+def is_unchanged(blob: Blob) -> bool:
+    """Return whether a blob still has the bytes that it was sealed with; reads all of them."""
+    starts = range(0, blob.seal.size, _CHUNK_BYTES)
+    return _seal(blob.seal.size, (blob.read(at, _CHUNK_BYTES) for at in starts)) == blob.seal
 
 
 def of_bytes(data: bytes) -> BytesBlob:

@@ -13,9 +13,11 @@ from rlrun.runs import checkpoints, files, leftovers, lock, manifest, quarantine
 from rlrun.runs.layout import RunDir, evaluations_folder
 from rlrun.runs.manifest import NotAStepError
 
-SESSIONS = f"{snapshot.RUN}/logs/sessions.jsonl"
 _STEPS = f"{snapshot.RUN}/logs/train_log.jsonl"
-_LAST = (_STEPS, SESSIONS)  # of the records that take the place of older ones: they tell the age
+_LAST = (
+    _STEPS,
+    snapshot.SESSIONS,
+)  # of the records that take the place of older ones: they tell the age
 _CHUNK_BYTES = 2**20
 
 
@@ -152,7 +154,7 @@ def _begins_with(path: Path, beginning: Path) -> bool:
 
 def ledger_text(fetcher: Fetcher, records: Archived) -> bytes:
     """Return the archived ledger, empty for a run on which nobody had worked."""
-    entry = next((entry for entry in records.entries if entry.path == SESSIONS), None)
+    entry = next((entry for entry in records.entries if entry.path == snapshot.SESSIONS), None)
     return fetcher.path_of(entry).read_bytes() if entry else b""
 
 

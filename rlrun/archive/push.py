@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rlrun.archive import blobs, catalog, keys, manifests, proof, snapshot
+from rlrun.archive import blobs, catalog, keys, manifests, proof, reading, snapshot
 from rlrun.archive.blobs import Blob, Seal
 from rlrun.archive.catalog import Catalog
 from rlrun.archive.keys import RecordsKey, StepKey
@@ -14,7 +14,13 @@ from rlrun.archive.manifests import Archived, Entry
 from rlrun.archive.snapshot import Source
 from rlrun.archive.storage import Storage
 from rlrun.archive.transfers import Progress, each
-from rlrun.errors import ArchiveError, DamagedError, MissingObjectError, RunNotFoundError
+from rlrun.errors import (
+    ArchiveError,
+    DamagedError,
+    MissingObjectError,
+    RunNotFoundError,
+    StorageError,
+)
 from rlrun.runs import archived, checkpoints, pins, store
 from rlrun.runs.archived import Copy
 from rlrun.runs.checkpoints import Step
@@ -155,8 +161,26 @@ class Pusher:
         self._sizes = {one.key: one.size for one in self.storage.list(f"{self.run.name}/")}
         newest = None if self.is_repairing else self._fetched(found.newest_records)
         if newest is not None:
+            self._refuse_older(newest)
             prefix = f"{self.run.name}/"
             self._trusted = {prefix + entry.key: entry.seal for entry in newest.entries}
+
+    def _refuse_older(self, newest: Archived) -> None:
+        """Raise ArchiveError if the archived ledger goes on from the one here: that is the older.
+
+        Its records would hide the newer ones from whoever restores the run.
+        """
+        here = self.run.sessions.read_bytes() if self.run.sessions.is_file() else b""
+        for entry in newest.only(snapshot.SESSIONS).entries:
+            if len(here) >= entry.seal.size:
+                return
+            there = reading.read_sealed(self.storage, f"{self.run.name}/{entry.key}", entry.seal)
+            if there.startswith(here):
+                raise ArchiveError(
+                    f"{self.storage.place} has run '{self.run.name}' as it was gone on with "
+                    f"elsewhere; bring this copy up with 'rlrun restore {self.run.name}', then "
+                    "archive again"
+                )
 
     def _fetched(self, key: RecordsKey | None) -> Archived | None:
         """Return the manifest of some records, None if it is damaged."""
@@ -294,7 +318,8 @@ class Pusher:
 
 
 def send_proved(storage: Storage, key: str, blob: Blob, progress: Progress) -> None:
-    """Store a blob and prove that it is there; ArchiveError if it never arrives as it was sent.
+    """Store a blob and prove that it is there; ArchiveError if it never arrives as it was sent,
+    StorageError if it is not what it was any more.
 
     Where the store checks the sum that is sent along, that is the proof; else it is read back.
     """
@@ -306,6 +331,8 @@ def send_proved(storage: Storage, key: str, blob: Blob, progress: Progress) -> N
         found = proof.doubt(storage, key, blob.seal, note=progress.heed)
         if found is None:
             return
+        if not blobs.is_unchanged(blob):
+            raise StorageError("what is to be archived changed meanwhile; run the command again")
         problem = found
     raise ArchiveError(
         f"{storage.place}/{key} {problem}, although it was sent {NUM_SENDS} times; nothing that "

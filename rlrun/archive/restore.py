@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from rlrun.archive import blobs, catalog, lineage, placing, reading
+from rlrun.archive import catalog, lineage, placing, reading, snapshot
 from rlrun.archive.catalog import Catalog
 from rlrun.archive.fetching import Fetcher, staging
 from rlrun.archive.keys import StepKey
@@ -120,12 +120,11 @@ class Restorer:
             return []
         try:
             records = self._records(found)
-            entry = records.only(placing.SESSIONS).entries[0]
-            key = f"{self.run_name}/{entry.key}"
-            text = reading.read_whole(self.storage, key, most_bytes=entry.seal.size)
+            entry = records.only(snapshot.SESSIONS).entries[0]
+            text = reading.read_sealed(self.storage, f"{self.run_name}/{entry.key}", entry.seal)
         except (DamagedError, ArchiveError, IndexError):  # a model can do without
             return []
-        return lineage.starts(text) if blobs.of_bytes(text).seal == entry.seal else []
+        return lineage.starts(text)
 
     def _publish_model(self, fetcher: Fetcher, wanted: Archived, target: Path) -> None:
         if target.exists():

@@ -13,6 +13,7 @@ from rlrun.runs.checkpoints import Step
 from rlrun.runs.layout import RunDir, evaluations_folder
 
 RUN = "run"
+SESSIONS = f"{RUN}/logs/sessions.jsonl"
 EVALUATIONS = "eval_runs"
 _NUM_LOOKS = 20  # at a journal whose segment is sealed meanwhile
 _LEFT_OUT = {"lock", "lock.json", "rewind.json"}  # of an evaluation, of a run

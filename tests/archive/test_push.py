@@ -10,9 +10,11 @@ from rlrun.archive import blobs, catalog, keys
 from rlrun.archive import push as push_module
 from rlrun.archive.folder_storage import FolderStorage
 from rlrun.archive.push import Pusher
+from rlrun.archive.restore import Restorer
 from rlrun.archive.transfers import Progress
-from rlrun.errors import ArchiveError, LockedError
+from rlrun.errors import ArchiveError, LockedError, StorageError
 from rlrun.runs import archived, manifest, pins
+from rlrun.runs.layout import RunDir
 
 
 def keys_of(storage: FolderStorage) -> list[str]:
@@ -309,3 +311,38 @@ def test_a_checkpoint_that_goes_while_it_is_looked_at_is_no_damage(
     assert (skipped.step, skipped.reason, skipped.is_damaged) == (
         10, "it was removed meanwhile", False
     )  # fmt: skip
+
+
+def test_a_log_that_is_cut_while_it_is_sent_is_no_fault_of_the_store(
+    push: Any, made: Any, spy: Any
+) -> None:
+    def cut(call: str, key: str) -> None:
+        if call == "put" and key.endswith("/train_log.jsonl"):
+            made.run.train_log.write_bytes(b"{}\n")
+
+    spy.before = cut
+    with pytest.raises(StorageError, match="changed meanwhile; run the command again"):
+        push(spy)
+    assert not catalog.read(spy, "sums").records
+    spy.before = lambda _call, _key: None
+    assert push(spy).has_new_records
+
+
+def test_a_copy_that_is_older_than_its_archive_is_not_archived_over_it(
+    push: Any, made: Any, root: Path, storage: Any, tmp_path: Path
+) -> None:
+    push()
+    shutil.copytree(root, tmp_path / "older", symlinks=True)
+    older = RunDir(tmp_path / "older" / "training_runs" / "sums")
+    assert Pusher(older, tmp_path / "older", storage).push().is_unchanged
+    made.starts(2, from_step=30)
+    made.saves(40, session=2)
+    push()
+    newest = catalog.read(storage, "sums").newest_records
+    with pytest.raises(ArchiveError, match=r"elsewhere; .* 'rlrun restore sums'"):
+        Pusher(older, tmp_path / "older", storage).push()
+    assert catalog.read(storage, "sums").newest_records == newest
+    Restorer(storage, tmp_path / "older", "sums").restore("latest")
+    (older.pins).mkdir()
+    older.pin(40).write_bytes(b"")
+    assert Pusher(older, tmp_path / "older", storage).push().has_new_records
