@@ -348,7 +348,7 @@ def archived_step(run: RunDir, step: Step, sources: Sequence[Source]) -> Archive
         Entry(one.path, f"step_{step.step}-{short}/{one.path}", one.blob.seal) for one in sources
     )
     return Archived(
-        run.name, own["run_id"], entries, step.step, own["manifest_hash"], own["session"]
+        run.name, own["run_id"], entries, step.step, own["manifest_hash"], own.get("session", 0)
     )
 
 

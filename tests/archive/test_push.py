@@ -1,3 +1,4 @@
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from rlrun.archive.push import Pusher
 from rlrun.archive.restore import Restorer
 from rlrun.archive.transfers import Progress
 from rlrun.errors import ArchiveError, LockedError, StorageError
-from rlrun.runs import archived, manifest, pins
+from rlrun.runs import archived, canonical, manifest, pins
 from rlrun.runs.layout import RunDir
 
 
@@ -346,3 +347,11 @@ def test_a_copy_that_is_older_than_its_archive_is_not_archived_over_it(
     (older.pins).mkdir()
     older.pin(40).write_bytes(b"")
     assert Pusher(older, tmp_path / "older", storage).push().has_new_records
+
+
+def test_a_checkpoint_that_tells_no_session_is_pushed(push: Any, made: Any) -> None:
+    path = made.run.step(30) / manifest.FILE_NAME
+    found = json.loads(path.read_text())
+    body = {key: found[key] for key in ("run_id", "step", "files")}
+    path.write_text(canonical.pretty(manifest.sealed(body)))
+    assert [(key.step, key.session) for key in push().new_steps] == [(10, 1), (20, 1), (30, 0)]
