@@ -2,10 +2,14 @@
 
 import base64
 import hashlib
+import os
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from rlrun.errors import StorageError
 
 MIB = 2**20
 LEAST_PART_BYTES = 8 * MIB  # also the largest object that is sent with one request
@@ -91,10 +95,39 @@ class FileBlob:
     seal: Seal
 
     def read(self, start: int, size: int) -> bytes:
+        """Return that many bytes from `start`; StorageError if the file is not there any more."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(start)
+                return file.read(min(size, self.seal.size - start))
+        except FileNotFoundError:
+            raise StorageError(
+                f"cannot read {self.path}: it went away while it was archived; run the command "
+                "again"
+            ) from None
+
+
+class HeldBlob:
+    """The first bytes of a file that is kept open: the same, whatever its name is by now."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._descriptor)
+        self.seal = _seal(size, self._chunks(size))
+
+    def _chunks(self, size: int) -> Iterator[bytes]:
+        for start in range(0, size, _CHUNK_BYTES):
+            yield os.pread(self._descriptor, min(_CHUNK_BYTES, size - start), start)
+
+    def read(self, start: int, size: int) -> bytes:
         """Return that many bytes from `start`."""
-        with self.path.open("rb") as file:
-            file.seek(start)
-            return file.read(min(size, self.seal.size - start))
+        return os.pread(self._descriptor, min(size, self.seal.size - start), start)
+
+
+def is_unchanged(blob: Blob) -> bool:
+    """Return whether a blob still has the bytes that it was sealed with; reads all of them."""
+    starts = range(0, blob.seal.size, _CHUNK_BYTES)
+    return _seal(blob.seal.size, (blob.read(at, _CHUNK_BYTES) for at in starts)) == blob.seal
 
 
 def of_bytes(data: bytes) -> BytesBlob:
@@ -160,4 +193,5 @@ class Sealer:
             return Seal(self._size, self._whole.hexdigest(), (self._whole.hexdigest(),))
         if self._size % self._part_bytes:
             self._end_part()
-        return Seal(self._size, self._whole.hexdigest(), tuple(self._parts))
+        whole = self._whole.hexdigest()  # also the one part of a file that is empty by now
+        return Seal(self._size, whole, tuple(self._parts) or (whole,))

@@ -1,5 +1,6 @@
 """What an archive has of a run, read off the names of its manifests: one list request for 1,000."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from rlrun.archive import keys, manifests
@@ -34,9 +35,10 @@ class Catalog:
 
     def of_hash(self, step: int, manifest_hash: str) -> StepKey | None:
         """Return the archived checkpoint that has this manifest, None if there is none."""
-        short = manifest_hash[: keys.HASH_CHARS]
-        found = (one for one in self.steps if (one.step, one.short_hash) == (step, short))
-        return next(found, None)
+        wanted = (step, manifest_hash[: keys.HASH_CHARS])
+        place = bisect_left(self.steps, StepKey(*wanted, session=0, num_bytes=0))
+        found = self.steps[place : place + 1]
+        return next((one for one in found if (one.step, one.short_hash) == wanted), None)
 
     def __bool__(self) -> bool:
         return bool(self.steps or self.records)
@@ -88,6 +90,11 @@ def _read_once(storage: Storage, run_name: str) -> tuple[Catalog, bool]:
 def run_names(storage: Storage) -> list[str]:
     """Return the runs that an archive knows, by name."""
     return [name for name in storage.list_folders("") if not name.startswith(".")]
+
+
+def has_folders(storage: Storage, run_name: str) -> bool:
+    """Return whether there is anything of a run: a folder may be somebody else's."""
+    return any(map(keys.is_our_folder, storage.list_folders(f"{run_name}/")))
 
 
 def require(storage: Storage, run_name: str) -> Catalog:

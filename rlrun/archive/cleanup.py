@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from rlrun.archive import blobs, catalog, proof, push, snapshot
+from rlrun.archive import blobs, catalog, proof, snapshot
 from rlrun.archive.catalog import Catalog
 from rlrun.archive.manifests import Archived, Entry
 from rlrun.archive.storage import Storage
@@ -129,7 +129,7 @@ class Cleaner:
         archive says only in a listing, is taken for proof.
         """
         sources = snapshot.of_step(step)  # every byte here is read again
-        here = push.archived_step(self.run, step, sources)
+        here = snapshot.archived_step(self.run, step, sources)
         key = here.step_key()
         try:
             there = catalog.fetch(self.storage, self.run.name, key)
@@ -137,6 +137,10 @@ class Cleaner:
             return str(error), None
         if there != here:
             return "the manifest in the archive lists other files than it has", None
+        marks = catalog.read(self.storage, self.run.name).marks
+        if marks:  # it may have looked before the manifest came; one that begins now sees it
+            where = f"{self.storage.place}/{marks[0].key}"
+            return f"{where} says that 'rlrun prune --remote' is at work; wait for it", None
         self.progress.expect(here.num_bytes)
         doubts = [one for one in each(self._doubt_of, here.entries, at_once=self.transfers) if one]
         if doubts:
@@ -164,8 +168,3 @@ class Cleaner:
         if not lacking:
             return None
         return f"a fresh listing of {self.storage.place} does not have {prefix}{lacking[0]} as sent"
-
-
-def free_bytes(cleaned: Cleaned) -> int:
-    """Return the bytes of what went."""
-    return sum(fate.num_bytes for fate in cleaned.fates if fate.goes)

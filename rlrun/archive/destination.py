@@ -11,6 +11,7 @@ from rlrun.archive.folder_storage import FolderStorage
 from rlrun.archive.storage import Storage
 from rlrun.errors import MissingExtraError, UsageError
 from rlrun.extras import install_command
+from rlrun.runs.layout import evaluations_folder, runs_folder
 
 VARIABLE = "RLRUN_ARCHIVE"
 LOCAL = "local"
@@ -66,10 +67,22 @@ def parse(text: str, root: Path) -> Destination:
     if not separator:
         if text == LOCAL:
             return FolderDestination(root / "archive" / "completed_runs")
-        return FolderDestination(Path(text).expanduser().absolute())
+        return FolderDestination(_folder(text, root))
     if scheme.lower() == "s3":
         return _s3(text)
-    raise UsageError(f"archive {text!r} has a scheme that is not known; use {_EXAMPLES}")
+    known = f"has a scheme that is not known; use {_EXAMPLES}"
+    raise UsageError(f"archive {scheme + '://...'!r} {known}")  # the rest of it may be secret
+
+
+def _folder(text: str, root: Path) -> Path:
+    folder = Path(text).expanduser().absolute()
+    for runs in (runs_folder(root), evaluations_folder(root)):
+        if folder.resolve().is_relative_to(runs.resolve()):
+            raise UsageError(
+                f"archive {text!r} lies among what is to be archived, and would be lost with it; "
+                f"use a folder outside of {runs}"
+            )
+    return folder
 
 
 def _s3(text: str) -> S3Destination:
@@ -80,7 +93,8 @@ def _s3(text: str) -> S3Destination:
         )
     split = urlsplit(text)
     bucket, prefix = split.netloc, split.path.strip("/")
-    if split.query or split.fragment:
+    if split.query or split.fragment:  # what stands behind it may be secret too
+        text = f"s3://{bucket}{split.path}"
         raise UsageError(f"archive {text!r} has a '?' or '#' in it; use s3://bucket/prefix")
     if not bucket:
         raise UsageError(f"archive {text!r} names no bucket; use s3://bucket/prefix")

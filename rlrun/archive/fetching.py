@@ -18,6 +18,7 @@ from rlrun.runs.checkpoints import num_bytes
 
 _SPACE_FACTOR = 2.05  # what is fetched is then copied to its place
 _CHUNK_BYTES = 2**20
+_NUM_LOOKS = 20  # at a folder that others make and remove
 
 
 @dataclass(slots=True)
@@ -104,17 +105,37 @@ def staging(root: Path, run_name: str, run_id: str) -> Iterator[Path]:
     LockedError if another process restores the run.
     """
     folder = root / "archive" / "restoring" / f"{run_name}-{run_id[:12]}"
-    files.ensure_dir(folder)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = _locked(folder)
+    if descriptor is None:
+        raise LockedError(
+            f"run '{run_name}' is being restored by another 'rlrun restore'; wait until it is done"
+        )
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockedError(
-                f"run '{run_name}' is being restored by another 'rlrun restore'; wait until it is "
-                "done"
-            ) from None
         yield folder
         files.remove_tree(folder)
     finally:
         os.close(descriptor)
+
+
+def _locked(folder: Path) -> int | None:
+    """Return a descriptor that holds a folder, made if need be; None if another process has it.
+
+    Whoever held it before may have removed it between our look and our lock: then it is another.
+    """
+    for _ in range(_NUM_LOOKS):
+        files.ensure_dir(folder)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), folder.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        os.close(descriptor)
+    return None

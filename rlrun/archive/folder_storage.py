@@ -2,17 +2,18 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
 from rlrun.archive.blobs import MIB, Blob
 from rlrun.archive.storage import Note, Stored, Unfinished
-from rlrun.errors import ArchiveError, InterruptedReadError, MissingObjectError
+from rlrun.errors import ArchiveError, InterruptedReadError, MissingObjectError, StorageError
 from rlrun.runs import files
 
 _WRITE_BYTES = 8 * MIB
 _SUFFIX = ".tmp"
+_NUM_TRIES = 5
 
 
 class FolderStorage:
@@ -65,10 +66,9 @@ class FolderStorage:
     def put(self, key: str, blob: Blob, note: Note) -> None:
         """Store a blob, durably, with one rename."""
         path = self._path(key)
-        files.ensure_dir(path.parent)
         unfinished = path.with_name(f".{path.name[:100]}.{uuid4().hex}{_SUFFIX}")
         try:
-            files.write_new_from(unfinished, _noted(blob, note))
+            _write(unfinished, blob, note)
             files.rename(unfinished, path)
         finally:
             unfinished.unlink(missing_ok=True)
@@ -85,15 +85,17 @@ class FolderStorage:
             self._remove_empty(folder)
 
     def _remove_empty(self, folder: Path) -> None:
-        while folder != self.folder and folder.is_dir() and not any(folder.iterdir()):
-            files.remove_tree(folder)
-            folder = folder.parent
+        with suppress(OSError):  # it is not empty, or somebody else has removed it
+            while folder != self.folder:
+                folder.rmdir()
+                folder = folder.parent
 
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:
         """Yield the files that killed commands left."""
         for path in sorted((self.folder / prefix).rglob(f".*{_SUFFIX}")):
-            key = path.relative_to(self.folder).as_posix()
-            yield Unfinished(key, path.name, path.stat().st_mtime)
+            found = self._described(path)
+            if found is not None:  # else it was finished meanwhile
+                yield Unfinished(found.key, path.name, found.changed)
 
     def discard(self, upload: Unfinished) -> None:
         """Remove what a killed command left."""
@@ -125,6 +127,18 @@ def _files_under(folder: Path) -> Iterator[Path]:
             yield from _files_under(path)
         elif path.is_file():
             yield path
+
+
+def _write(path: Path, blob: Blob, note: Note) -> None:
+    """Write a new file, its folder too, which whoever removes empty ones may take meanwhile."""
+    for num_left in reversed(range(_NUM_TRIES)):
+        try:
+            files.ensure_dir(path.parent)
+            files.write_new_from(path, _noted(blob, note))
+            return
+        except StorageError as error:
+            if not num_left or not isinstance(error.__cause__, FileNotFoundError):
+                raise
 
 
 def _noted(blob: Blob, note: Note) -> Iterator[bytes]:

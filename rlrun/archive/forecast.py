@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rlrun.archive import catalog, keys, push, snapshot
+from rlrun.archive import catalog, keys, snapshot
 from rlrun.archive.catalog import Catalog
 from rlrun.archive.push import Plan, Pusher
 from rlrun.runs import manifest
@@ -27,8 +27,8 @@ def forecast(pusher: Pusher) -> Forecast:
     found = catalog.read(storage, run.name)
     plan = pusher.plan(found)
     sources = snapshot.of_records(pusher.root, run, pusher.evaluations)
-    records = push.archived_records(run, sources)
     newest = found.newest_records
+    records = snapshot.archived_records(run, sources, pusher.fetched(newest))
     has_new_records = newest is None or newest.short_hash != records.short_hash
     wanted = dict(size for step in plan.new_steps for size in _sizes_of(step))
     if has_new_records:

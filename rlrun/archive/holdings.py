@@ -28,8 +28,13 @@ class Holding:
 
 
 def survey(storage: Storage, root: Path) -> list[Holding]:
-    """Return what an archive holds, by name of the run."""
-    return [of_run(storage, root, name) for name in catalog.run_names(storage)]
+    """Return what an archive holds, by name of the run; what is no run's is left out."""
+    found = (of_run(storage, root, name) for name in catalog.run_names(storage))
+    return [
+        one
+        for one in found
+        if one.steps or one.has_records or catalog.has_folders(storage, one.run_name)
+    ]
 
 
 def of_run(storage: Storage, root: Path, run_name: str) -> Holding:

@@ -8,12 +8,15 @@ from rlrun.errors import DamagedError
 
 HASH_CHARS = 12  # of a hash, in names
 _HASH = f"[0-9a-f]{{{HASH_CHARS}}}"
-_STEP = re.compile(rf"step_(0|[1-9][0-9]*)-({_HASH})\.session_([0-9]+)\.([0-9]+)\.json")
-_RECORDS = re.compile(rf"records_([1-9][0-9]*)-({_HASH})\.([0-9]+)\.json")
+_NUMBER = "(0|[1-9][0-9]*)"
+_STEP = re.compile(rf"step_{_NUMBER}-({_HASH})\.session_{_NUMBER}\.{_NUMBER}\.json")
+_RECORDS = re.compile(rf"records_([1-9][0-9]*)-({_HASH})\.{_NUMBER}\.json")
 _PRUNE = re.compile(r"prune-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{12}\.json")
 _SHARED = re.compile(r"shared/[0-9a-f]{64}/[^/]+")
 _STEP_OBJECT = re.compile(rf"step_(?:0|[1-9][0-9]*)-{_HASH}/.+")
+_STEP_FOLDER = re.compile(rf"step_(?:0|[1-9][0-9]*)-{_HASH}")
 MANIFESTS = "manifests"
+SHARED = "shared"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -58,7 +61,7 @@ def manifests(run_name: str) -> str:
 
 def shared(sha256: str, path: str) -> str:
     """Return the key, under the run, of what is stored once for all that hold these bytes."""
-    return f"shared/{sha256}/{PurePosixPath(path).name}"
+    return f"{SHARED}/{sha256}/{PurePosixPath(path).name}"
 
 
 def prune_mark(run_name: str, machine: str, pid: int, unique: str) -> str:
@@ -86,12 +89,21 @@ def is_ours(key: str) -> bool:
     return bool(_SHARED.fullmatch(key) or _STEP_OBJECT.fullmatch(key))
 
 
+def is_our_folder(name: str) -> bool:
+    """Return whether a folder, under a run, is one that a push makes."""
+    return name in (MANIFESTS, SHARED) or bool(_STEP_FOLDER.fullmatch(name))
+
+
+def is_safe_path(text: str) -> bool:
+    """Return whether a manifest may name a relative path: it stays in its folder anywhere."""
+    has_odd_parts = any(part in ("", ".", "..") for part in text.split("/"))
+    return not has_odd_parts and "\\" not in text and text.isprintable()
+
+
 def check_path(path: object) -> str:
     """Return a manifest's relative path; DamagedError if it leaves its folder or names none."""
     text = str(path)
-    parts = text.split("/")
-    is_safe = isinstance(path, str) and not any(part in ("", ".", "..") for part in parts)
-    if not is_safe or "\\" in text or not text.isprintable():
+    if not isinstance(path, str) or not is_safe_path(text):
         raise DamagedError(
             f"a manifest in the archive names the path {text[:200]!a}, which leaves its "
             "folder; nothing of it was restored; 'rlrun verify --remote' tells which it is"

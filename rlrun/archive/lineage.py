@@ -18,7 +18,11 @@ def starts(ledger_text: bytes) -> list[Start]:
     """Return where each session of a ledger went on from; records that do not read are left out."""
     records = filter(None, (jsonl.decode(line) for line in ledger_text.split(b"\n")))
     events = (ledger.event_of(record) for record in records)
-    return [(one.session, one.from_step) for one in events if isinstance(one, SessionStart)]
+    return [
+        (one.session, one.from_step)
+        for one in events
+        if isinstance(one, SessionStart) and type(one.from_step) is int
+    ]
 
 
 def is_abandoned(step: int, session: int, known: Iterable[Start]) -> bool:

@@ -46,11 +46,6 @@ class Archived:
         """The bytes of all files."""
         return sum(entry.seal.size for entry in self.entries)
 
-    @property
-    def seals(self) -> dict[str, Seal]:
-        """What each file is to hold, by path."""
-        return {entry.path: entry.seal for entry in self.entries}
-
     def only(self, prefix: str) -> "Archived":
         """Return what it says of the paths that begin so."""
         fitting = tuple(entry for entry in self.entries if entry.path.startswith(prefix))

@@ -1,5 +1,6 @@
 """Fetched files put where they belong in a run: hidden until all of it is there, then renamed."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
@@ -7,12 +8,16 @@ from pathlib import Path
 from rlrun.archive import lineage, snapshot
 from rlrun.archive.fetching import Fetcher
 from rlrun.archive.manifests import Archived, Entry
-from rlrun.errors import DamagedError, RunExistsError
+from rlrun.errors import DamagedError, RunExistsError, StorageError
 from rlrun.runs import checkpoints, files, leftovers, lock, manifest, quarantine, rewind
 from rlrun.runs.layout import RunDir, evaluations_folder
 from rlrun.runs.manifest import NotAStepError
 
-SESSIONS = f"{snapshot.RUN}/logs/sessions.jsonl"
+_STEPS = f"{snapshot.RUN}/logs/train_log.jsonl"
+_LAST = (
+    _STEPS,
+    snapshot.SESSIONS,
+)  # of the records that take the place of older ones: they tell the age
 _CHUNK_BYTES = 2**20
 
 
@@ -34,6 +39,14 @@ class Placer:
         files.ensure_dir(target.parent)
         self._folders.add(target.parent)
         files.write_new_from(target, _chunks(self._fetcher.path_of(entry)))
+
+    def place_whole(self, entry: Entry, target: Path) -> None:
+        """Put an entry's bytes at a path where everybody looks: all of them, or none."""
+        hidden = target.with_name(f".{entry.seal.sha256[:32]}.tmp")
+        if hidden.exists():  # of a restore that was killed
+            files.unlink(hidden)
+        self.place(entry, hidden)
+        files.rename(hidden, target)
 
     def sync(self) -> None:
         """Make the names of all that was placed durable."""
@@ -89,13 +102,17 @@ def publish_into(
 ) -> None:
     """Add checkpoints to a run that is here, its records brought up to them if they are older.
 
-    Raises LockedError while a session holds the run.
+    Raises LockedError while a session holds the run, RunExistsError if one has gone on with it
+    since it was looked at.
     """
     held = lock.Lock(run, lambda: lock.TIDYING)
     try:
         rewind.finish_pending(run, session=lock.TIDYING)
         checkpoints.remove_leftovers(run)
-        if relation_of(run, fetcher, records) == "behind":
+        relation = relation_of(run, fetcher, records)
+        if relation == "diverged":
+            raise RunExistsError(f"run '{run.name}' was gone on with meanwhile; restore again")
+        if relation == "behind":
             _bring_up(run, fetcher, records)
         placer = Placer(fetcher)
         for step in steps:
@@ -107,14 +124,37 @@ def publish_into(
 
 
 def relation_of(run: RunDir, fetcher: Fetcher, records: Archived) -> lineage.Relation:
-    """Return how a run that is here stands to its archive."""
+    """Return how a run that is here stands to its archive.
+
+    Two copies of one session have the same ledger: then the log of its steps tells.
+    """
     here = run.sessions.read_bytes() if run.sessions.is_file() else b""
-    return lineage.relation(here, ledger_text(fetcher, records))
+    there = ledger_text(fetcher, records)
+    if here == there and _lacks_steps(run, fetcher, records):
+        return "behind"
+    return lineage.relation(here, there)
+
+
+def _lacks_steps(run: RunDir, fetcher: Fetcher, records: Archived) -> bool:
+    """Return whether the log of steps here is only the beginning of the archived one."""
+    entry = next((entry for entry in records.entries if entry.path == _STEPS), None)
+    if entry is None:
+        return False
+    size = run.train_log.stat().st_size if run.train_log.is_file() else 0
+    return size < entry.seal.size and _begins_with(fetcher.path_of(entry), run.train_log)
+
+
+def _begins_with(path: Path, beginning: Path) -> bool:
+    """Return whether a file begins with what another has; nothing, if that is not there."""
+    if not beginning.is_file():
+        return True
+    with path.open("rb") as whole:
+        return all(whole.read(len(chunk)) == chunk for chunk in _chunks(beginning))
 
 
 def ledger_text(fetcher: Fetcher, records: Archived) -> bytes:
     """Return the archived ledger, empty for a run on which nobody had worked."""
-    entry = next((entry for entry in records.entries if entry.path == SESSIONS), None)
+    entry = next((entry for entry in records.entries if entry.path == snapshot.SESSIONS), None)
     return fetcher.path_of(entry).read_bytes() if entry else b""
 
 
@@ -148,6 +188,11 @@ def _publish_step(run: RunDir, placer: Placer, step: Archived) -> None:
         found = checkpoints.inspect(run, number, run_id=step.run_id, with_hashes=True)
         if found.is_valid or found.is_foreign:
             raise RunExistsError(f"{target} appeared meanwhile; restore again")
+        if found.is_unreadable:
+            raise StorageError(
+                f"{target} cannot be judged: {found.problem}; check the permissions, then restore "
+                "again"
+            )
         quarantine.set_aside(run, target, found.problem or "", session=lock.TIDYING)
     files.rename(hidden, target)
     files.sync_dir(run.training_state)
@@ -156,7 +201,7 @@ def _publish_step(run: RunDir, placer: Placer, step: Archived) -> None:
 def _bring_up(run: RunDir, fetcher: Fetcher, records: Archived) -> None:
     """Put the archive's records in the place of older ones, which move to `abandoned/`.
 
-    The ledger comes last: until then the same command does all of it again.
+    The log of steps and the ledger come last: until then the same command does all of it again.
     """
     theirs = {inner_path(entry.path, snapshot.RUN): entry for entry in records.entries}
     behind = RunDir(next(path for path in _names(run) if not path.exists()))
@@ -169,10 +214,14 @@ def _bring_up(run: RunDir, fetcher: Fetcher, records: Archived) -> None:
         inner = path.relative_to(run.path).as_posix()
         if inner not in theirs and path.exists():
             _move(path, behind.path / inner)
-    for entry in sorted(records.entries, key=lambda one: one.path == SESSIONS):
+    for entry in sorted(records.entries, key=_place_in_order):
         inside = inner_path(entry.path, snapshot.RUN)
         if inside is not None:
-            _replace(fetcher.path_of(entry).read_bytes(), run.path / inside, behind.path / inside)
+            _replace(fetcher.path_of(entry), run.path / inside, behind.path / inside)
+
+
+def _place_in_order(entry: Entry) -> int:
+    return _LAST.index(entry.path) + 1 if entry.path in _LAST else 0
 
 
 def _names(run: RunDir) -> Iterator[Path]:
@@ -186,15 +235,14 @@ def _move(source: Path, target: Path) -> None:
     files.sync_dir(source.parent)
 
 
-def _replace(data: bytes, path: Path, aside: Path) -> None:
-    old = path.read_bytes() if path.is_file() else b""
-    if old == data and path.is_file():
-        return
-    if not data.startswith(old):
+def _replace(source: Path, path: Path, aside: Path) -> None:
+    if not _begins_with(source, path):
         files.ensure_dir(aside.parent)
-        files.replace(aside, old)
+        files.replace_from(aside, _chunks(path))
+    elif path.is_file() and path.stat().st_size == source.stat().st_size:
+        return
     files.ensure_dir(path.parent)
-    files.replace(path, data)
+    files.replace_from(path, _chunks(source))
 
 
 def add_evaluations(root: Path, fetcher: Fetcher, records: Archived, *, name: str) -> list[str]:
@@ -213,8 +261,13 @@ def add_evaluations(root: Path, fetcher: Fetcher, records: Archived, *, name: st
         evaluation = folder / (name + theirs.removeprefix(records.run_name))
         target = evaluation / rest
         if not target.exists():
-            placer.place(entry, target)
-        elif target.read_bytes() != fetcher.path_of(entry).read_bytes():
+            placer.place_whole(entry, target)
+        elif _sha256_of(target) != entry.seal.sha256:
             kept.add(evaluation)
     placer.sync()
     return [f"{path} is here with other contents, which were kept" for path in sorted(kept)]
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 
-from rlrun.archive.blobs import Seal
+from rlrun.archive import blobs
+from rlrun.archive.blobs import Blob, Seal
 from rlrun.archive.reading import read_back
 from rlrun.archive.storage import Storage
-from rlrun.errors import MissingObjectError
+from rlrun.archive.transfers import Progress
+from rlrun.errors import ArchiveError, MissingObjectError, StorageError
+
+NUM_SENDS = 3  # of an object that did not arrive as it was sent
 
 
 def _unseen(_num_bytes: int) -> None: ...
@@ -36,3 +40,26 @@ def doubt(
         return read_back(storage, key, seal, note)
     except MissingObjectError:
         return "is not there any more"
+
+
+def send_proved(storage: Storage, key: str, blob: Blob, progress: Progress) -> None:
+    """Store a blob and prove that it is there.
+
+    Raises ArchiveError if it never arrives as it was sent, StorageError if its file has changed.
+    Where the store checks the sum that is sent along, that is the proof; else it is read back.
+    """
+    problem = ""
+    for _ in range(NUM_SENDS):
+        storage.put(key, blob, progress.note)
+        if storage.has_checksums():
+            return
+        found = doubt(storage, key, blob.seal, note=progress.heed)
+        if found is None:
+            return
+        if not blobs.is_unchanged(blob):
+            raise StorageError("what is to be archived changed meanwhile; run the command again")
+        problem = found
+    raise ArchiveError(
+        f"{storage.place}/{key} {problem}, although it was sent {NUM_SENDS} times; nothing that "
+        "needs it was listed; check the network and the store, then archive again"
+    )

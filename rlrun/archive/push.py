@@ -3,18 +3,23 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from rlrun.archive import blobs, catalog, keys, proof, snapshot
+from rlrun.archive import blobs, catalog, manifests, proof, reading, snapshot
 from rlrun.archive.blobs import Blob, Seal
 from rlrun.archive.catalog import Catalog
 from rlrun.archive.keys import RecordsKey, StepKey
-from rlrun.archive.manifests import Archived, Entry
+from rlrun.archive.manifests import Archived
 from rlrun.archive.snapshot import Source
 from rlrun.archive.storage import Storage
 from rlrun.archive.transfers import Progress, each
-from rlrun.errors import ArchiveError, DamagedError, MissingObjectError, RunNotFoundError
+from rlrun.errors import (
+    ArchiveError,
+    DamagedError,
+    MissingObjectError,
+    RunNotFoundError,
+)
 from rlrun.runs import archived, checkpoints, pins, store
 from rlrun.runs.archived import Copy
 from rlrun.runs.checkpoints import Step
@@ -22,7 +27,7 @@ from rlrun.runs.layout import RunDir
 
 MARK_POLL_SECONDS = 1.0
 MARK_PATIENCE_SECONDS = 120.0
-NUM_SENDS = 3  # of an object that did not arrive as it was sent
+_REMOVED = "it was removed meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +100,7 @@ class Pusher:
         for number in checkpoints.list_steps(self.run):
             step = checkpoints.inspect(self.run, number, run_id=run_id, with_hashes=False)
             if step.manifest is None:
-                why = "another tool's" if step.is_foreign else f"it does not verify: {step.problem}"
-                skipped.append(Skipped(number, why, is_damaged=not step.is_foreign))
+                skipped.append(_skipped(step))
                 continue
             there = found.of_hash(number, step.manifest["manifest_hash"])
             is_sound = there is not None and self._is_sound(there, step)
@@ -118,9 +122,14 @@ class Pusher:
         if copy is not None and copy.place == self.storage.place:
             return True
         try:
-            return catalog.fetch(self.storage, self.run.name, key).manifest_hash == own
+            there = catalog.fetch(self.storage, self.run.name, key)
         except (DamagedError, MissingObjectError):
             return False
+        prefix = f"{self.run.name}/"
+        sizes = {one.key: one.size for one in self.storage.list(f"{prefix}{key.folder}/")}
+        return there.manifest_hash == own and all(
+            sizes.get(prefix + entry.key) == entry.seal.size for entry in there.entries
+        )
 
     def push(self) -> Pushed:
         """Send what is missing; whatever ends it in between, the next push goes on."""
@@ -138,6 +147,8 @@ class Pusher:
         has_new_records = newest != found.newest_records
         if new_steps or has_new_records:
             self._see_that_all_stays()
+        if self._facts:  # known to be there from now on
+            archived.note(self.run, "pushed", sorted(self._facts), self.storage.place)
         return Pushed(
             self.run.name,
             tuple(new_steps),
@@ -153,12 +164,30 @@ class Pusher:
         if self._sizes:
             return
         self._sizes = {one.key: one.size for one in self.storage.list(f"{self.run.name}/")}
-        newest = None if self.is_repairing else self._fetched(found.newest_records)
+        newest = None if self.is_repairing else self.fetched(found.newest_records)
         if newest is not None:
+            self._refuse_older(newest)
             prefix = f"{self.run.name}/"
             self._trusted = {prefix + entry.key: entry.seal for entry in newest.entries}
 
-    def _fetched(self, key: RecordsKey | None) -> Archived | None:
+    def _refuse_older(self, newest: Archived) -> None:
+        """Raise ArchiveError if the archived ledger goes on from the one here: that is the older.
+
+        Its records would hide the newer ones from whoever restores the run.
+        """
+        here = self.run.sessions.read_bytes() if self.run.sessions.is_file() else b""
+        for entry in newest.only(snapshot.SESSIONS).entries:
+            if len(here) >= entry.seal.size:
+                return
+            there = reading.read_sealed(self.storage, f"{self.run.name}/{entry.key}", entry.seal)
+            if there.startswith(here):
+                raise ArchiveError(
+                    f"{self.storage.place} has run '{self.run.name}' as it was gone on with "
+                    f"elsewhere; bring this copy up with 'rlrun restore {self.run.name}', then "
+                    "archive again"
+                )
+
+    def fetched(self, key: RecordsKey | None) -> Archived | None:
         """Return the manifest of some records, None if it is damaged."""
         try:
             return catalog.fetch(self.storage, self.run.name, key) if key else None
@@ -175,18 +204,14 @@ class Pusher:
             except DamagedError as reason:  # the others may be pushed
                 return Skipped(step.step, str(reason))
             except RunNotFoundError:
-                return Skipped(step.step, "it was removed meanwhile", is_damaged=False)
+                return Skipped(step.step, _REMOVED, is_damaged=False)
 
-        try:
-            return each(push, steps, at_once=several)
-        finally:
-            if self._facts:
-                archived.note(self.run, "pushed", sorted(self._facts), self.storage.place)
+        return each(push, steps, at_once=several)
 
     def _push_step(self, step: Step, *, at_once: int) -> StepKey:
         with pins.hold(step.path):
             sources = snapshot.of_step(step)
-            found = archived_step(self.run, step, sources)
+            found = snapshot.archived_step(self.run, step, sources)
             self._send(found, sources, at_once=at_once)
         self._put_manifest(found, found.step_key())
         self._facts.append((step.step, str(found.manifest_hash), found.num_bytes))
@@ -200,22 +225,31 @@ class Pusher:
         """
         self.progress.begin("records")
         sources = snapshot.of_records(self.root, self.run, self.evaluations)
-        records = archived_records(self.run, sources)
-        if newest is not None and newest.short_hash == records.short_hash:
-            if not self.is_repairing and self._fetched(newest) == records:
-                return None
-            newest = replace(newest, number=newest.number - 1)  # that one is sent again
+        before = self.fetched(newest)
+        records = snapshot.archived_records(self.run, sources, before)
+        key = newest if newest and newest.short_hash == records.short_hash else None
+        if key and not self.is_repairing and before == records:
+            return None
         self._look(found)
         self.progress.expect(records.num_bytes)
         self._send(records, sources, at_once=self.transfers)
-        key = records.records_key(newest.number + 1 if newest else 1)
+        key = key or records.records_key(self._last_number() + 1)  # else that one is sent again
         self._put_manifest(records, key)
         return key
+
+    def _last_number(self) -> int:
+        """Return the number of the newest records there are now: others may have pushed some."""
+        newest = catalog.read(self.storage, self.run.name).newest_records
+        return newest.number if newest else 0
 
     def _send(self, found: Archived, sources: Sequence[Source], *, at_once: int) -> None:
         """Send the objects of a manifest that are not there, and prove each."""
         by_path = {source.path: source.blob for source in sources}
-        wanted = {f"{self.run.name}/{entry.key}": by_path[entry.path] for entry in found.entries}
+        wanted = {
+            f"{self.run.name}/{entry.key}": by_path[entry.path]
+            for entry in found.entries
+            if entry.path in by_path  # else another machine has sent it
+        }
         sizes = each(self._send_one, wanted.items(), at_once=at_once)
         with self._lock:
             self._num_objects += sum(size is not None for size in sizes)
@@ -228,7 +262,7 @@ class Pusher:
         if self._is_there(key, blob.seal):
             self.progress.note(blob.seal.size)
             return None
-        send_proved(self.storage, key, blob, self.progress)
+        proof.send_proved(self.storage, key, blob, self.progress)
         return blob.seal.size
 
     def _is_there(self, key: str, seal: Seal) -> bool:
@@ -241,14 +275,20 @@ class Pusher:
 
     def _put_manifest(self, found: Archived, key: StepKey | RecordsKey) -> None:
         full = f"{self.run.name}/{key.manifest}"
-        send_proved(self.storage, full, blobs.of_bytes(found.to_bytes()), Progress())
+        data = found.to_bytes()
+        if len(data) > manifests.MAX_BYTES:  # nobody would read it
+            raise ArchiveError(
+                f"{self.storage.place}/{full} would list {len(found.entries)} files, more than a "
+                "manifest takes; move some of the run's records or evaluations elsewhere"
+            )
+        proof.send_proved(self.storage, full, blobs.of_bytes(data), Progress())
 
     def _see_that_all_stays(self) -> None:
         """Send again what a prune took that had not seen the new manifests.
 
         Whoever removes objects has a mark in the archive meanwhile.
         """
-        for _ in range(NUM_SENDS):
+        for _ in range(proof.NUM_SENDS):
             self._wait_for_prunes()
             sizes = {one.key: one.size for one in self.storage.list(f"{self.run.name}/")}
             lost = [
@@ -259,10 +299,10 @@ class Pusher:
             if not lost:
                 return
             for key, blob in lost:
-                send_proved(self.storage, key, blob, self.progress)
+                proof.send_proved(self.storage, key, blob, self.progress)
         raise ArchiveError(
-            f"{self.storage.place}/{lost[0][0]} was sent {NUM_SENDS} times and is gone again; see "
-            "that nothing else removes objects from the archive, then archive again"
+            f"{self.storage.place}/{lost[0][0]} was sent {proof.NUM_SENDS} times and is gone "
+            "again; see that nothing else removes objects from the archive, then archive again"
         )
 
     def _can_be_seen(self, key: str, seal: Seal) -> bool:
@@ -283,46 +323,12 @@ class Pusher:
             waited += MARK_POLL_SECONDS
 
 
-def send_proved(storage: Storage, key: str, blob: Blob, progress: Progress) -> None:
-    """Store a blob and prove that it is there; ArchiveError if it never arrives as it was sent.
-
-    Where the store checks the sum that is sent along, that is the proof; else it is read back.
-    """
-    problem = ""
-    for _ in range(NUM_SENDS):
-        storage.put(key, blob, progress.note)
-        if storage.has_checksums():
-            return
-        found = proof.doubt(storage, key, blob.seal, note=progress.heed)
-        if found is None:
-            return
-        problem = found
-    raise ArchiveError(
-        f"{storage.place}/{key} {problem}, although it was sent {NUM_SENDS} times; nothing that "
-        "needs it was listed; check the network and the store, then archive again"
-    )
-
-
-def archived_step(run: RunDir, step: Step, sources: Sequence[Source]) -> Archived:
-    """Return the manifest of a checkpoint whose files are these."""
-    own = step.manifest or {}
-    short = str(own["manifest_hash"])[: keys.HASH_CHARS]
-    entries = tuple(
-        Entry(one.path, f"step_{step.step}-{short}/{one.path}", one.blob.seal) for one in sources
-    )
-    return Archived(
-        run.name, own["run_id"], entries, step.step, own["manifest_hash"], own["session"]
-    )
-
-
-def archived_records(run: RunDir, sources: Sequence[Source]) -> Archived:
-    """Return the manifest of a run's records whose files are these."""
-    entries = tuple(Entry(one.path, _shared_key(one), one.blob.seal) for one in sources)
-    return Archived(run.name, store.read_identity(run).id, entries)
-
-
-def _shared_key(source: Source) -> str:
-    return keys.shared(source.blob.seal.sha256, source.path)
+def _skipped(step: Step) -> Skipped:
+    if not step.path.exists():
+        return Skipped(step.step, _REMOVED, is_damaged=False)
+    if step.is_foreign:
+        return Skipped(step.step, "another tool's", is_damaged=False)
+    return Skipped(step.step, f"it does not verify: {step.problem}")
 
 
 def _size_of(step: Step) -> int:

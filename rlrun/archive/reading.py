@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from rlrun.archive import blobs
 from rlrun.archive.blobs import Seal, Sealer
 from rlrun.archive.storage import Storage
 from rlrun.errors import ArchiveError, DamagedError, InterruptedReadError
@@ -37,6 +38,14 @@ def read_whole(storage: Storage, key: str, *, most_bytes: int) -> bytes:
                 f"{storage.place}/{key} is too large to be what its name says; move it elsewhere"
             )
     return bytes(found)
+
+
+def read_sealed(storage: Storage, key: str, expected: Seal) -> bytes:
+    """Return a small object; DamagedError if it has other bytes than the sealed ones."""
+    data = read_whole(storage, key, most_bytes=expected.size)
+    if blobs.of_bytes(data).seal != expected:
+        raise damaged(storage, key, "has other bytes than were sent")
+    return data
 
 
 def read_back(

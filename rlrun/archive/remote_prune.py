@@ -11,7 +11,7 @@ from uuid import uuid4
 from rlrun.archive import blobs, catalog, keys
 from rlrun.archive.catalog import Catalog
 from rlrun.archive.keys import RecordsKey, StepKey
-from rlrun.archive.push import send_proved
+from rlrun.archive.proof import send_proved
 from rlrun.archive.storage import Storage, Stored, Unfinished
 from rlrun.archive.transfers import Progress
 from rlrun.errors import ArchiveError, LockedError
@@ -147,8 +147,9 @@ class RemotePruner:
         return "unreferenced" if keys.is_ours(key) and key not in needed else None
 
     def _remove(self, spare: list[Leftover], names: frozenset[str], begun: float) -> None:
-        listed = [one for one in spare if keys.MANIFESTS in one.key.split("/")]
-        others = [one for one in spare if one not in listed]
+        prefix = keys.manifests(self.run_name)
+        listed = [one for one in spare if one.key.startswith(prefix)]
+        others = [one for one in spare if not one.key.startswith(prefix)]
         gone: set[str] = set()
         for group in (listed, others):  # what is listed is complete: its manifest goes before it
             for start in range(0, len(group), _BATCH):

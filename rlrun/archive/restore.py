@@ -1,19 +1,20 @@
 """Restore a run or some of its checkpoints: fetched, checked, published by its format's rules."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
-from rlrun.archive import catalog, lineage, placing
+from rlrun.archive import catalog, lineage, placing, reading, snapshot
 from rlrun.archive.catalog import Catalog
 from rlrun.archive.fetching import Fetcher, staging
 from rlrun.archive.keys import StepKey
-from rlrun.archive.lineage import Which
+from rlrun.archive.lineage import Start, Which
 from rlrun.archive.manifests import Archived
 from rlrun.archive.storage import Storage
 from rlrun.archive.transfers import Progress
-from rlrun.errors import DamagedError, RunExistsError
+from rlrun.errors import ArchiveError, DamagedError, RunExistsError
 from rlrun.runs import archived, checkpoints, copies, files, leftovers, lock, store
 from rlrun.runs.layout import RunDir, check_name, runs_folder
 
@@ -87,16 +88,11 @@ class Restorer:
     def restore_model(self, step: int | None) -> Path:
         """Have one checkpoint's `model/` here, of the newest step if none is named; return where.
 
-        It is put beside the runs, and any step will do: a model needs no course to be of.
+        It is put beside the runs, and any step will do: a model needs no course to be of.  Of the
+        run's present course it is where there is a choice.
         """
         found = catalog.require(self.storage, self.run_name)
-        keys = [key for key in found.steps if step is None or key.step == step]
-        if not keys:
-            lineage.choose(found.steps, "latest" if step is None else step, ())
-            raise DamagedError(
-                f"{self.storage.place} has no checkpoint of run '{self.run_name}'; archive one"
-            )
-        chosen = catalog.fetch(self.storage, self.run_name, keys[-1])
+        chosen = catalog.fetch(self.storage, self.run_name, self._model_key(found, step))
         name = check_name(self.as_name or f"{self.run_name}_step_{chosen.step}")
         target = self.root / "archive" / "models" / name
         wanted = chosen.only(_MODEL)
@@ -106,6 +102,29 @@ class Restorer:
             fetcher.fetch([wanted])
             self._publish_model(fetcher, wanted, target)
         return target
+
+    def _model_key(self, found: Catalog, step: int | None) -> StepKey:
+        keys = [key for key in found.steps if step is None or key.step == step]
+        if not keys:
+            lineage.choose(found.steps, "latest" if step is None else step, ())
+            raise DamagedError(
+                f"{self.storage.place} has no checkpoint of run '{self.run_name}'; archive one"
+            )
+        known = self._starts(found)
+        present = [key for key in keys if not lineage.is_abandoned(key.step, key.session, known)]
+        return max(present or keys, key=lambda key: (key.step, key.session))
+
+    def _starts(self, found: Catalog) -> list[Start]:
+        """Return where the archived sessions began, nothing if no records tell."""
+        if found.newest_records is None:
+            return []
+        try:
+            records = self._records(found)
+            entry = records.only(snapshot.SESSIONS).entries[0]
+            text = reading.read_sealed(self.storage, f"{self.run_name}/{entry.key}", entry.seal)
+        except (DamagedError, ArchiveError, IndexError):  # a model can do without
+            return []
+        return lineage.starts(text)
 
     def _publish_model(self, fetcher: Fetcher, wanted: Archived, target: Path) -> None:
         if target.exists():
@@ -184,13 +203,20 @@ class Restorer:
             held.release()
 
     def _aside(self, path: Path) -> None:
-        moment = f"{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}"
-        target = self.root / "archive" / "replaced" / f"{path.name}_{moment}"
-        files.ensure_dir(target.parent)
+        folder = self.root / "archive" / "replaced"
+        target = next(name for name in _names(folder, path.name) if not name.exists())
+        files.ensure_dir(folder)
         files.rename(path, target)
         files.sync_dir(target.parent)
         files.sync_dir(path.parent)
         self._notes.append(f"what was here is now {target}")
+
+
+def _names(folder: Path, name: str) -> Iterator[Path]:
+    """Yield names for what is moved aside now."""
+    moment = f"{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}"
+    yield folder / f"{name}_{moment}"
+    yield from (folder / f"{name}_{moment}_{number}" for number in count(2))
 
 
 def _is_copy(wanted: Archived, folder: Path) -> bool:

@@ -1,17 +1,20 @@
 """What of a run is pushed: a checkpoint's files, and its records while a session may write."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlrun.archive import blobs
-from rlrun.archive.blobs import FileBlob
-from rlrun.errors import DamagedError, LockedError
-from rlrun.runs import archived, manifest, rollout_journal
+from rlrun.archive import blobs, keys
+from rlrun.archive.blobs import Blob, HeldBlob
+from rlrun.archive.manifests import Archived, Entry
+from rlrun.errors import ArchiveError, DamagedError, LockedError
+from rlrun.runs import archived, manifest, rollout_journal, store
 from rlrun.runs.checkpoints import Step
 from rlrun.runs.layout import RunDir, evaluations_folder
 
 RUN = "run"
+SESSIONS = f"{RUN}/logs/sessions.jsonl"
 EVALUATIONS = "eval_runs"
 _NUM_LOOKS = 20  # at a journal whose segment is sealed meanwhile
 _LEFT_OUT = {"lock", "lock.json", "rewind.json"}  # of an evaluation, of a run
@@ -22,7 +25,7 @@ class Source:
     """One file of a snapshot."""
 
     path: str  # in the manifest
-    blob: FileBlob
+    blob: Blob
 
 
 def of_step(step: Step) -> list[Source]:
@@ -36,6 +39,8 @@ def of_step(step: Step) -> list[Source]:
         )
     found = []
     for name, entry in sorted(step.manifest["files"].items()):
+        if not keys.is_safe_path(name):
+            raise DamagedError(f"{str(step.path / name)!a} has a name that no archive takes")
         blob = blobs.of_file(step.path / name)
         if (blob.seal.size, blob.seal.sha256) != (entry["size"], entry["sha256"]):
             raise DamagedError(
@@ -52,32 +57,60 @@ def of_records(root: Path, run: RunDir, evaluations: Mapping[str, Path]) -> list
 
     Logs that a session appends to are taken up to the size that they have at one moment.
     """
-    sizes = _sizes_of_run(run)
+    sizes, journal = _look(run)
     found = [
-        Source(f"{RUN}/{path.relative_to(run.path).as_posix()}", blobs.of_file(path, size=size))
+        _source(path, f"{RUN}/{path.relative_to(run.path).as_posix()}", size)
         for path, size in sizes.items()
     ]
+    if journal is not None:
+        found.append(Source(f"{RUN}/{run.journal.relative_to(run.path).as_posix()}", journal))
     for name, folder in sorted(evaluations.items()):
         parent = evaluations_folder(root)
         for path in _files_of_evaluation(folder):
             inner = path.relative_to(parent / name).as_posix()
-            found.append(Source(f"{EVALUATIONS}/{name}/{inner}", blobs.of_file(path)))
+            found.append(_source(path, f"{EVALUATIONS}/{name}/{inner}"))
     return sorted(found, key=lambda one: one.path)
 
 
-def _sizes_of_run(run: RunDir) -> dict[Path, int]:
-    """Return the files of the run's records with their sizes, as they were at one moment."""
+def _source(path: Path, name: str, size: int | None = None) -> Source:
+    if not keys.is_safe_path(name):
+        raise ArchiveError(
+            f"{str(path)!a} has a name that no archive takes, with a backslash or letters that "
+            "cannot be printed; rename it or move it elsewhere, then archive again"
+        )
+    return Source(name, blobs.of_file(path, size=size))
+
+
+def _look(run: RunDir) -> tuple[dict[Path, int], HeldBlob | None]:
+    """Return the files of the run's records with their sizes, as they were at one moment.
+
+    The active segment of the journal is apart, and held: it may be sealed before it is read.
+    """
     for _ in range(_NUM_LOOKS):
         before = _journal_state(run)
-        sizes = {path: path.stat().st_size for path in _record_files(run) if path.exists()}
+        sizes = dict(_sizes(_record_files(run)))
         if run.rewind.exists():
             break
+        journal = _held(run.journal, sizes.pop(run.journal, None))
         if _journal_state(run) == before:
-            return sizes
+            return sizes, journal
     raise LockedError(
         f"run '{run.name}' is being put in order by another command or a session's start; archive "
         "it again when that is over ('rlrun prune' finishes what was broken off)"
     )
+
+
+def _sizes(paths: Iterator[Path]) -> Iterator[tuple[Path, int]]:
+    for path in paths:
+        with suppress(FileNotFoundError):  # a pin was taken away just now
+            yield path, path.stat().st_size
+
+
+def _held(path: Path, size: int | None) -> HeldBlob | None:
+    try:
+        return None if size is None else HeldBlob(path, size)
+    except FileNotFoundError:  # sealed just now
+        return None
 
 
 def _journal_state(run: RunDir) -> tuple[object, ...]:
@@ -114,3 +147,37 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield from _walk(path)
         elif path.is_file():
             yield path
+
+
+def archived_step(run: RunDir, step: Step, sources: Sequence[Source]) -> Archived:
+    """Return the manifest of a checkpoint whose files are these."""
+    own = step.manifest or {}
+    short = str(own["manifest_hash"])[: keys.HASH_CHARS]
+    entries = tuple(
+        Entry(one.path, f"step_{step.step}-{short}/{one.path}", one.blob.seal) for one in sources
+    )
+    return Archived(
+        run.name, own["run_id"], entries, step.step, own["manifest_hash"], own.get("session", 0)
+    )
+
+
+def archived_records(run: RunDir, sources: Sequence[Source], before: Archived | None) -> Archived:
+    """Return the manifest of a run's records whose files are these.
+
+    Evaluations that were archived before and are not here are another machine's: they stay in it.
+    """
+    entries = [Entry(one.path, _shared_key(one), one.blob.seal) for one in sources]
+    here = {_evaluation_of(entry.path) for entry in entries}
+    carried = [one for one in (before.entries if before else ()) if one.path.startswith(EVALUATIONS)
+               and _evaluation_of(one.path) not in here]  # fmt: skip
+    in_order = tuple(sorted([*entries, *carried], key=lambda entry: entry.path))
+    return Archived(run.name, store.read_identity(run).id, in_order)
+
+
+def _evaluation_of(path: str) -> str:
+    """Return the folder of an evaluation's file, or of the run's."""
+    return "/".join(path.split("/")[:2])
+
+
+def _shared_key(source: Source) -> str:
+    return keys.shared(source.blob.seal.sha256, source.path)

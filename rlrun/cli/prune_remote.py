@@ -52,7 +52,7 @@ def names_of(place: Archive, name: str | None) -> list[str]:
     """Return the runs in an archive, or the one that is named; RunNotFoundError if it is none."""
     known = catalog.run_names(place.storage)
     if name is None:
-        return known
+        return [one for one in known if catalog.has_folders(place.storage, one)]
     if name not in known:
         shown = ", ".join(known[:10]) or "no run at all"
         raise RunNotFoundError(f"there is no run '{name}' in {place.place}; it has {shown}")

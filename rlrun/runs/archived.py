@@ -47,6 +47,7 @@ def path_of(run: RunDir) -> Path:
 def note(run: RunDir, event: Event, copies: Sequence[tuple[int, str, int]], place: str) -> None:
     """Take note of checkpoints (step, hash of the manifest, bytes), durably."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    files.ensure_dir(run.logs)
     descriptor = files.open_lock(path_of(run))
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # several commands may be at work
@@ -68,7 +69,11 @@ def _note_of(record: jsonl.Record | None) -> Note | None:
         found = Note(**record) if record else None
     except TypeError:
         return None
-    return found if found and found.event in get_args(Event) else None
+    if found is None or found.event not in get_args(Event):
+        return None
+    numbers, words = (found.step, found.num_bytes), (found.manifest_hash, found.place, found.time)
+    is_sound = all(type(one) is int for one in numbers) and all(type(one) is str for one in words)
+    return found if is_sound else None
 
 
 def copies(run: RunDir) -> dict[tuple[int, str], Copy]:

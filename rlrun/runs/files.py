@@ -160,8 +160,13 @@ def write_new_from(path: Path, chunks: Iterable[bytes]) -> None:
 
 def replace(path: Path, data: bytes) -> None:
     """Put a file in place whole, or leave what was there; durable when this returns."""
+    replace_from(path, [data])
+
+
+def replace_from(path: Path, chunks: Iterable[bytes]) -> None:
+    """Like `replace`, for what need not fit into memory."""
     temporary = path.with_name(f".{path.name}.tmp")
-    _write_synced(temporary, [data], os.O_TRUNC)
+    _write_synced(temporary, chunks, os.O_TRUNC)
     rename(temporary, path)
     sync_dir(path.parent)
 

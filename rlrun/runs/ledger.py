@@ -160,7 +160,7 @@ def _events(run: RunDir, is_lenient: bool) -> Iterator[Event]:
 
 def event_of(record: Record) -> Event | None:
     """Return what a record tells of a session, None if it is no such record."""
-    kind = _KINDS.get(record.get("event"))
+    kind = _kind_of(record)
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in record.items()
@@ -176,12 +176,17 @@ def event_of(record: Record) -> Event | None:
     return None if is_odd else event
 
 
+def _kind_of(record: Record) -> type[Event] | None:
+    name = record.get("event")
+    return _KINDS.get(name) if isinstance(name, str) else None
+
+
 def is_newer(record: Record) -> bool:
     """Return whether a later rlrun wrote a record: it has all that one of ours has, and more.
 
     A damaged one has as many keys as it had.
     """
-    kind = _KINDS.get(record.get("event"))
+    kind = _kind_of(record)
     return kind is not None and set(record) > {"event", *(one.name for one in fields(kind))}
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from rlrun.archive import blobs
 from rlrun.archive.blobs import LEAST_PART_BYTES, MAX_PARTS, Seal
+from rlrun.errors import StorageError
 
 SIZES = [0, 1, LEAST_PART_BYTES - 1, LEAST_PART_BYTES, LEAST_PART_BYTES + 1, 2 * LEAST_PART_BYTES]
 
@@ -64,3 +65,31 @@ def test_a_file_that_was_cut_meanwhile_is_a_blob_of_what_it_has(tmp_path: Path) 
     path = tmp_path / "log"
     path.write_bytes(b"one")
     assert blobs.of_file(path, size=10).seal == blobs.of_bytes(b"one").seal
+
+
+def test_a_held_file_is_the_same_under_any_name(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    held = blobs.HeldBlob(path, 4)
+    path.rename(tmp_path / "other")
+    path.write_bytes(b"54321")
+    assert held.seal == blobs.of_bytes(b"1234").seal
+    assert (held.read(1, 100), held.read(0, 2)) == (b"234", b"12")
+
+
+def test_a_large_file_that_is_empty_by_now_has_one_part(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    assert blobs.of_file(path, size=3 * LEAST_PART_BYTES).seal == blobs.of_bytes(b"").seal
+
+
+def test_a_blob_knows_whether_its_file_is_what_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    blob = blobs.of_file(path)
+    assert blobs.is_unchanged(blob)
+    path.write_bytes(b"54321")
+    assert not blobs.is_unchanged(blob)
+    path.unlink()
+    with pytest.raises(StorageError, match="went away"):
+        blob.read(0, 5)

@@ -68,3 +68,13 @@ def test_a_manifest_that_was_changed_is_refused(push: Any, storage: Any) -> None
     path.write_bytes(path.read_bytes().replace(b"12", b"13", 1))
     with pytest.raises(DamagedError, match="own hash"):
         catalog.fetch(storage, "sums", key)
+
+
+def test_a_step_is_found_by_its_whole_hash_alone(push: Any, storage: Any) -> None:
+    push()
+    found = catalog.read(storage, "sums")
+    for key in found.steps:
+        assert found.of_hash(key.step, key.short_hash + "0" * 52) == key
+    assert found.of_hash(20, found.steps[0].short_hash) is None
+    assert found.of_hash(40, "f" * 64) is None
+    assert found.of_hash(5, "0" * 64) is None

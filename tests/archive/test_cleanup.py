@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from support.run_maker import RunMaker
 
-from rlrun.archive import catalog
+from rlrun.archive import blobs, catalog, keys
 from rlrun.archive.cleanup import Cleaned, Cleaner
 from rlrun.archive.storage import Storage
 from rlrun.errors import ArchiveError, LockedError
@@ -192,3 +192,14 @@ def test_the_link_names_the_newest_before_its_target_goes(clean: Any, made: Any)
     checkpoints.repair_link(made.run, 10, session=1)
     clean()
     assert checkpoints.linked_step(made.run) == 30
+
+
+def test_while_a_prune_is_at_work_in_the_archive_nothing_is_proved(
+    clean: Any, made: Any, storage: Any
+) -> None:
+    mark = keys.prune_mark("sums", "0" * 8, 1, "0" * 32)
+    storage.put(mark, blobs.of_bytes(b"{}"), lambda _: None)
+    assert all("is at work" in reason for reason in doubts_of(clean()).values())
+    assert checkpoints.list_steps(made.run) == [10, 20, 30]
+    storage.delete([mark])
+    assert doubts_of(clean()) == {}

@@ -70,6 +70,9 @@ def test_a_folder_is_absolute_and_local_is_beside_the_runs(
         ("s3://bucket/a?b", "has a '\\?' or '#' in it"),
         ("gs://bucket", "a scheme that is not known"),
         ("https://bucket", "a scheme that is not known"),
+        ("s3://bucket/a?signature=secret", "in it; use s3://bucket/prefix"),
+        ("s3://bucket/a#secret", "in it; use s3://bucket/prefix"),
+        ("https://host/bucket?signature=secret", "a scheme that is not known"),
     ],
 )
 def test_nonsense_is_refused_with_an_example(text: str, sentence: str) -> None:
@@ -97,3 +100,11 @@ def test_without_boto3_the_sentence_tells_how_to_install_it(
     monkeypatch.setitem(sys.modules, "boto3", None)
     with pytest.raises(MissingExtraError, match=r"needs boto3; install it with '.*\[s3\]"):
         open_storage(S3Destination("bucket"), Credentials(), tmp_path)
+
+
+def test_a_folder_among_the_runs_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("training_runs")
+    for inside in ("training_runs", "training_runs/a", "eval_runs/b", "link/a"):
+        with pytest.raises(UsageError, match="outside of"):
+            parse(str(tmp_path / inside), tmp_path)
+    assert parse(str(tmp_path / "archive"), tmp_path).place == str(tmp_path / "archive")

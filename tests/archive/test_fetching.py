@@ -1,3 +1,4 @@
+import fcntl
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,7 @@ import pytest
 from rlrun.archive import blobs, catalog
 from rlrun.archive.fetching import Fetcher, staging
 from rlrun.archive.transfers import Progress
-from rlrun.errors import NoSpaceError
+from rlrun.errors import LockedError, NoSpaceError
 
 
 @pytest.fixture
@@ -61,3 +62,24 @@ def test_a_staging_folder_goes_when_all_went_well_and_stays_otherwise(tmp_path: 
     with staging(tmp_path, "sums", "0" * 32) as again:
         assert again == folder
     assert not folder.exists()
+
+
+def test_a_folder_that_another_removes_and_a_third_makes_is_not_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fcntl.flock
+    first, third = staging(tmp_path, "sums", "0"), staging(tmp_path, "sums", "0")
+    first.__enter__()
+
+    def flock(descriptor: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", real)
+        first.__exit__(None, None, None)
+        third.__enter__()
+        real(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(LockedError), staging(tmp_path, "sums", "0"):
+        pass
+    third.__exit__(None, None, None)
+    with staging(tmp_path, "sums", "0") as folder:
+        assert folder.is_dir()

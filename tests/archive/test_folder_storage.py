@@ -115,3 +115,41 @@ def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
     assert list(storage.list("")) == list(storage.list_folders("")) == []
     assert list(storage.unfinished("")) == []
     assert not storage.has_checksums()
+
+
+def test_a_folder_that_is_filled_while_it_is_removed_stays(
+    storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(storage, "a/b", b"1")
+    real = Path.rmdir
+
+    def rmdir(path: Path) -> None:
+        if path == storage.folder / "a":
+            put(storage, "a/c", b"2")
+        real(path)
+
+    monkeypatch.setattr(Path, "rmdir", rmdir)
+    storage.delete(["a/b"])
+    assert [one.key for one in storage.list("")] == ["a/c"]
+
+
+def test_a_folder_that_is_removed_while_something_comes_is_made_again(
+    storage: FolderStorage,
+) -> None:
+    put(storage, "a/b", b"1")
+
+    def remove(operation: str, path: Path) -> None:
+        if operation == "open" and path.parent.name == "a":
+            storage.delete(["a/b"])
+
+    with files.watched(remove):
+        put(storage, "a/c", b"2")
+    assert [one.key for one in storage.list("")] == ["a/c"]
+
+
+def test_what_is_finished_meanwhile_is_not_unfinished(
+    storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = storage.folder / "a" / ".b.tmp"
+    monkeypatch.setattr(Path, "rglob", lambda _path, _pattern: iter([gone]))
+    assert list(storage.unfinished("")) == []

@@ -2,7 +2,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from rlrun.archive import holdings
+from rlrun.archive import blobs, holdings
 from rlrun.archive.folder_storage import FolderStorage
 from rlrun.archive.push import Pusher
 
@@ -72,3 +72,10 @@ def test_a_push_that_was_broken_off_has_no_records(push: Any, storage: Any, root
     [one] = holdings.survey(storage, root)
     assert not one.has_records
     assert one.here == "yes"
+
+
+def test_a_folder_that_is_no_runs_is_left_out(push: Any, storage: Any, root: Path) -> None:
+    push()
+    storage.put("docs/a/b.txt", blobs.of_bytes(b"1"), lambda _: None)
+    storage.put("begun/shared/a/b", blobs.of_bytes(b"1"), lambda _: None)
+    assert [one.run_name for one in holdings.survey(storage, root)] == ["begun", "sums"]

@@ -21,6 +21,8 @@ def test_the_name_of_a_manifest_tells_what_it_was_made_of(key: StepKey | Records
         "step_50-0123456789ab.json",
         "step_050-0123456789ab.session_3.1.json",
         "step_50-0123456789AB.session_3.1.json",
+        "step_50-0123456789ab.session_03.1.json",
+        "step_50-0123456789ab.session_3.01.json",
         "step_50-0123456789ab.session_3.1.json.tmp",
         "records_0-0123456789ab.1.json",
         "readme.txt",

@@ -49,6 +49,8 @@ def test_a_ledger_tells_where_sessions_began() -> None:
     opening = {"event": "open", "session": 2, "opened": "", "host": "h", "pid": 1}
     text = b"".join(jsonl.encode(record, checked=False) for record in (opening, start))
     assert lineage.starts(text + b'{"event": "sta') == [(2, 20)]
+    odd = [jsonl.encode(start | {"from_step": "x"}, checked=False), b'{"event": ["start"]}\n']
+    assert lineage.starts(text + b"".join(odd)) == [(2, 20)]
 
 
 def test_ledgers_tell_how_two_copies_of_a_run_stand_to_each_other() -> None:

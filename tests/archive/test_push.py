@@ -1,3 +1,5 @@
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -5,13 +7,15 @@ from typing import Any
 import pytest
 from support.run_maker import RunMaker
 
-from rlrun.archive import blobs, catalog, keys
+from rlrun.archive import blobs, catalog, keys, proof
 from rlrun.archive import push as push_module
 from rlrun.archive.folder_storage import FolderStorage
 from rlrun.archive.push import Pusher
+from rlrun.archive.restore import Restorer
 from rlrun.archive.transfers import Progress
-from rlrun.errors import ArchiveError, LockedError
-from rlrun.runs import archived, manifest, pins
+from rlrun.errors import ArchiveError, LockedError, StorageError
+from rlrun.runs import archived, canonical, manifest, pins
+from rlrun.runs.layout import RunDir
 
 
 def keys_of(storage: FolderStorage) -> list[str]:
@@ -175,11 +179,62 @@ def test_what_arrives_with_other_bytes_is_sent_again(spy: Any) -> None:
                 (self.folder / key).write_bytes(b"12344")
 
     storage = Flipping(spy.folder)
-    push_module.send_proved(storage, "a", blob, Progress())
+    proof.send_proved(storage, "a", blob, Progress())
     assert (storage.folder / "a").read_bytes() == b"12345"
     storage.num_flips = 99
     with pytest.raises(ArchiveError, match="has other bytes than were sent"):
-        push_module.send_proved(storage, "a", blob, Progress())
+        proof.send_proved(storage, "a", blob, Progress())
+
+
+def test_a_manifest_that_lacks_an_object_and_is_not_known_here_is_made_good(
+    push: Any, storage: Any, made: Any
+) -> None:
+    key = push().new_steps[0]
+    weights = storage.folder / "sums" / key.folder / "model" / "weights"
+    weights.unlink()
+    archived.path_of(made.run).unlink()
+    push()
+    assert weights.read_bytes() == b"12345"
+
+
+def test_a_push_that_ends_before_its_last_look_is_not_noted(
+    made: Any, root: Path, spy: Any
+) -> None:
+    def die(call: str, key: str) -> None:
+        if spy.calls.count(("list", "sums/")) == 2:  # the first is to see what is there
+            raise KeyboardInterrupt
+
+    spy.before = die
+    with pytest.raises(KeyboardInterrupt):
+        Pusher(made.run, root, spy).push()
+    assert len(catalog.read(FolderStorage(spy.folder), "sums").steps) == 3
+    assert archived.copies(made.run) == {}
+
+
+def test_evaluations_of_another_machine_stay_in_the_records(
+    made: Any, root: Path, storage: Any, tmp_path: Path
+) -> None:
+    folders = {}
+    for name in ("sums_a", "sums_b"):
+        folders[name] = tmp_path / "evaluations" / name
+        folders[name].mkdir(parents=True)
+        (folders[name] / "eval_config.yaml").write_text(f"{name}\n")
+
+    def pushed(**evaluations: Path) -> set[str]:
+        Pusher(made.run, root, storage, evaluations).push()
+        newest = catalog.read(storage, "sums").newest_records
+        assert newest is not None
+        entries = catalog.fetch(storage, "sums", newest).entries
+        return {one.path.split("/")[1] for one in entries if one.path.startswith("eval_runs")}
+
+    moved = {name: root / "eval_runs" / name for name in folders}
+    (root / "eval_runs").mkdir()
+    for name, folder in folders.items():
+        folder.rename(moved[name])
+    assert pushed(sums_a=moved["sums_a"]) == {"sums_a"}
+    assert pushed(sums_b=moved["sums_b"]) == {"sums_a", "sums_b"}
+    (moved["sums_b"] / "eval_config.yaml").write_text("changed\n")
+    assert pushed(sums_b=moved["sums_b"]) == {"sums_a", "sums_b"}
 
 
 def test_a_push_notes_what_this_machine_knows(push: Any, made: Any, storage: Any) -> None:
@@ -253,3 +308,101 @@ def test_a_repair_puts_a_damaged_manifest_right(push: Any, storage: Any) -> None
     path.write_bytes(b"{}")
     push(is_repairing=True)
     assert path.read_bytes() == whole
+
+
+def test_a_run_without_logs_is_pushed(push: Any, made: Any, storage: Any) -> None:
+    shutil.rmtree(made.run.logs)
+    assert [key.step for key in push().new_steps] == [10, 20, 30]
+    assert [note.step for note in archived.notes(made.run)] == [10, 20, 30]
+
+
+def test_the_newest_records_are_those_of_the_push_that_ended_last(
+    push: Any, made: Any, root: Path, spy: Any
+) -> None:
+    others = iter((31, 32))
+
+    def push_meanwhile(call: str, key: str) -> None:
+        if call == "put" and key.startswith("sums/manifests/step_30"):
+            spy.before = lambda _call, _key: None
+            for step in others:
+                made.steps(step, step)
+                Pusher(made.run, root, spy).push()
+            made.steps(33, 33)
+
+    spy.before = push_meanwhile
+    push(spy)
+    newest = catalog.read(spy, "sums").newest_records
+    assert newest is not None
+    entries = {entry.path: entry for entry in catalog.fetch(spy, "sums", newest).entries}
+    log = made.run.train_log.read_bytes()
+    assert entries["run/logs/train_log.jsonl"].seal == blobs.of_bytes(log).seal
+
+
+def test_a_manifest_that_nobody_would_read_is_not_stored(
+    push: Any, storage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push_module.manifests, "MAX_BYTES", 100)
+    with pytest.raises(ArchiveError, match="more than a manifest takes"):
+        push()
+    assert not catalog.read(storage, "sums")
+
+
+def test_a_checkpoint_that_goes_while_it_is_looked_at_is_no_damage(
+    push: Any, made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = manifest.read
+
+    def read(folder: Path) -> Any:
+        found = real(folder)
+        if folder == made.run.step(10):
+            shutil.rmtree(folder)
+        return found
+
+    monkeypatch.setattr(manifest, "read", read)
+    [skipped] = push().skipped
+    assert (skipped.step, skipped.reason, skipped.is_damaged) == (
+        10, "it was removed meanwhile", False
+    )  # fmt: skip
+
+
+def test_a_log_that_is_cut_while_it_is_sent_is_no_fault_of_the_store(
+    push: Any, made: Any, spy: Any
+) -> None:
+    def cut(call: str, key: str) -> None:
+        if call == "put" and key.endswith("/train_log.jsonl"):
+            made.run.train_log.write_bytes(b"{}\n")
+
+    spy.before = cut
+    with pytest.raises(StorageError, match="changed meanwhile; run the command again"):
+        push(spy)
+    assert not catalog.read(spy, "sums").records
+    spy.before = lambda _call, _key: None
+    assert push(spy).has_new_records
+
+
+def test_a_copy_that_is_older_than_its_archive_is_not_archived_over_it(
+    push: Any, made: Any, root: Path, storage: Any, tmp_path: Path
+) -> None:
+    push()
+    shutil.copytree(root, tmp_path / "older", symlinks=True)
+    older = RunDir(tmp_path / "older" / "training_runs" / "sums")
+    assert Pusher(older, tmp_path / "older", storage).push().is_unchanged
+    made.starts(2, from_step=30)
+    made.saves(40, session=2)
+    push()
+    newest = catalog.read(storage, "sums").newest_records
+    with pytest.raises(ArchiveError, match=r"elsewhere; .* 'rlrun restore sums'"):
+        Pusher(older, tmp_path / "older", storage).push()
+    assert catalog.read(storage, "sums").newest_records == newest
+    Restorer(storage, tmp_path / "older", "sums").restore("latest")
+    (older.pins).mkdir()
+    older.pin(40).write_bytes(b"")
+    assert Pusher(older, tmp_path / "older", storage).push().has_new_records
+
+
+def test_a_checkpoint_that_tells_no_session_is_pushed(push: Any, made: Any) -> None:
+    path = made.run.step(30) / manifest.FILE_NAME
+    found = json.loads(path.read_text())
+    body = {key: found[key] for key in ("run_id", "step", "files")}
+    path.write_text(canonical.pretty(manifest.sealed(body)))
+    assert [(key.step, key.session) for key in push().new_steps] == [(10, 1), (20, 1), (30, 0)]

@@ -18,6 +18,7 @@ from rlrun.errors import (
     LockedError,
     RunExistsError,
     RunNotFoundError,
+    StorageError,
     UsageError,
 )
 from rlrun.runs import archived, canonical, checkpoints, files
@@ -421,3 +422,160 @@ def test_evaluations_come_back_and_those_that_are_here_stay(
 def test_a_restore_notes_what_this_machine_knows(lost: Any, restore: Any, made: Any) -> None:
     restore(20)
     assert [(note.event, note.step) for note in archived.notes(made.run)] == [("restored", 20)]
+
+
+def test_a_killed_restore_leaves_no_half_of_an_evaluation(
+    made: Any, root: Path, storage: Any
+) -> None:
+    folder = root / "eval_runs" / "sums_gsm8k"
+    folder.mkdir(parents=True)
+    (folder / "completions.jsonl").write_bytes(b"{}\n")
+    Pusher(made.run, root, storage, {"sums_gsm8k": folder}).push()
+    shutil.rmtree(folder)
+
+    def die(operation: str, path: Path) -> None:
+        if operation == "write" and path.parent == folder:
+            raise KeyboardInterrupt
+
+    with files.watched(die), pytest.raises(KeyboardInterrupt):
+        Restorer(storage, root, "sums").restore("latest")
+    assert not (folder / "completions.jsonl").exists()
+    assert Restorer(storage, root, "sums").restore("latest").notes == ()
+    assert tree(folder) == {"completions.jsonl": b"{}\n"}
+
+
+@pytest.fixture
+def followed(
+    make_run: Callable[..., RunMaker], root: Path, storage: Any, tmp_path: Path
+) -> tuple[RunMaker, RunDir, Callable[[], Restored]]:
+    """A run whose first session goes on after another machine restored it at step 10."""
+    made = make_run("sums")
+    made.opens()
+    made.starts()
+    made.steps(1, 10)
+    made.saves(10)
+    Pusher(made.run, root, storage).push()
+    elsewhere = tmp_path / "elsewhere"
+
+    def follow() -> Restored:
+        return Restorer(storage, elsewhere, "sums").restore("latest")
+
+    return made, follow().run, follow
+
+
+def test_records_follow_a_session_that_goes_on_elsewhere(
+    followed: Any, root: Path, storage: Any
+) -> None:
+    made, there, follow = followed
+    made.steps(11, 20)
+    made.journals("group")
+    made.saves(20)
+    Pusher(made.run, root, storage).push()
+    assert follow().new_steps == (20,)
+    assert there.sessions.read_bytes() == made.run.sessions.read_bytes()
+    assert there.train_log.read_bytes() == made.run.train_log.read_bytes()
+    assert there.journal.read_bytes() == made.run.journal.read_bytes()
+
+
+def test_records_follow_a_session_after_any_kill(
+    followed: Any, root: Path, storage: Any, tmp_path: Path
+) -> None:
+    made, there, follow = followed
+    made.steps(11, 20)
+    made.journals("group")
+    Pusher(made.run, root, storage).push()
+    shutil.copytree(there.path, tmp_path / "before", symlinks=True)
+    calls: list[int] = []
+    with files.watched(lambda _operation, _path: calls.append(0)):
+        follow()
+    for number in range(len(calls)):
+        shutil.rmtree(there.path)
+        shutil.copytree(tmp_path / "before", there.path, symlinks=True)
+        left = [number]
+
+        def die(_operation: str, _path: Path, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+
+        with files.watched(die), pytest.raises(KeyboardInterrupt):
+            follow()
+        follow()
+        assert there.train_log.read_bytes() == made.run.train_log.read_bytes(), number
+        assert there.journal.read_bytes() == made.run.journal.read_bytes(), number
+
+
+def test_a_log_that_is_longer_here_stays(followed: Any) -> None:
+    _, there, follow = followed
+    with there.train_log.open("ab") as file:
+        file.write(b"{}\n")
+    longer = there.train_log.read_bytes()
+    follow()
+    assert there.train_log.read_bytes() == longer
+
+
+def test_a_run_that_is_gone_on_with_while_it_is_restored_is_left_alone(
+    followed: Any, root: Path, storage: Any, spy: Any, tmp_path: Path
+) -> None:
+    made, there, _ = followed
+    made.saves(20)
+    made.ends(1, step=20, outcome="stopped")
+    Pusher(made.run, root, storage).push()
+
+    def go_on(call: str, key: str) -> None:
+        if call == "read" and key.endswith("model/weights"):
+            with there.sessions.open("ab") as file:
+                file.write(b'{"event":"open"}\n')
+
+    spy.before = go_on
+    with pytest.raises(RunExistsError, match="gone on with meanwhile"):
+        Restorer(spy, tmp_path / "elsewhere", "sums").restore("latest")
+    assert checkpoints.list_steps(there) == [10]
+
+
+def test_a_model_is_of_the_present_course_where_there_is_a_choice(
+    made: Any, root: Path, storage: Any, push: Any
+) -> None:
+    push()
+    for step in (20, 30):
+        shutil.rmtree(made.run.step(step))
+    made.starts(2, from_step=10)
+    for weights in (b"a", b"b", b"c"):  # in whatever order their hashes are
+        made.saves(20, session=2, weights=weights)
+        push()
+        newest = Restorer(storage, root, "sums", weights.decode()).restore_model(None)
+        assert tree(newest) == {"model/weights": weights}
+        one = Restorer(storage, root, "sums", f"20{weights.decode()}").restore_model(20)
+        assert tree(one) == {"model/weights": weights}
+        for key in catalog.read(storage, "sums").steps:
+            if key.session == 2:
+                (storage.folder / "sums" / key.manifest).unlink()
+        shutil.rmtree(made.run.step(20))
+    left = Restorer(storage, root, "sums", "left").restore_model(30)
+    assert tree(left) == {"model/weights": b"12345"}
+
+
+def test_a_step_here_that_cannot_be_judged_is_not_put_aside(
+    restore: Any, made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = checkpoints.manifest.read
+
+    def read(folder: Path) -> Any:
+        if folder == made.run.step(30):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return real(folder)
+
+    monkeypatch.setattr(checkpoints.manifest, "read", read)
+    with pytest.raises(StorageError, match="cannot be judged"):
+        restore()
+    assert made.run.step(30).is_dir()
+
+
+def test_what_is_moved_aside_within_a_second_has_names_of_its_own(
+    lost: Any, restore: Any, root: Path, storage: Any
+) -> None:
+    for content in ("a", "b", "c"):
+        target = Restorer(storage, root, "sums", is_forced=True).restore_model(20)
+        (target / "model" / "weights").write_text(content)
+    aside = [path.read_text() for path in (root / "archive" / "replaced").rglob("weights")]
+    assert sorted(aside) == ["a", "b"]

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from rlrun.archive import blobs, snapshot
-from rlrun.errors import DamagedError, LockedError
+from rlrun.errors import ArchiveError, DamagedError, LockedError
 from rlrun.runs import archived, checkpoints, files
 
 
@@ -101,3 +101,40 @@ def test_every_file_of_a_checkpoint_is_compared_with_its_manifest(made: Any) -> 
     (made.run.step(10) / "model" / "weights").write_bytes(b"1")
     with pytest.raises(DamagedError, match="does not verify"):
         snapshot.of_step(step())
+
+
+def test_a_segment_that_is_sealed_while_others_are_read_is_taken_as_it_was(
+    made: Any, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made.run.journal.write_bytes(b"batch of step 31\n")
+    real, sealed = blobs.of_file, made.run.segment(31, 31)
+
+    def of_file(path: Path, *, size: int | None = None) -> Any:
+        if not sealed.exists():
+            files.rename(made.run.journal, sealed)
+            made.run.journal.write_bytes(b"others\n")
+        return real(path, size=size)
+
+    monkeypatch.setattr(snapshot.blobs, "of_file", of_file)
+    found = {source.path: source.blob for source in snapshot.of_records(root, made.run, {})}
+    assert sealed.exists()
+    assert f"run/logs/rollouts/{sealed.name}" not in found
+    assert found["run/logs/rollouts.jsonl"].read(0, 100) == b"batch of step 31\n"
+
+
+@pytest.mark.parametrize("name", ["a\\b", "a\nb", "a\udcff"])
+def test_a_name_that_no_restore_would_take_is_refused(name: str, made: Any, root: Path) -> None:
+    (made.run.tensorboard / name).write_bytes(b"")
+    with pytest.raises(ArchiveError, match="rename it") as caught:
+        paths_of(made, root)
+    assert str(caught.value).isprintable()
+
+
+def test_a_file_that_goes_meanwhile_is_left_out(
+    made: Any, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = snapshot._record_files
+    monkeypatch.setattr(
+        snapshot, "_record_files", lambda run: iter([*real(run), run.pins / "step_10"])
+    )
+    assert "run/pins/step_10" not in paths_of(made, root)

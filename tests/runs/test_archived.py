@@ -42,3 +42,15 @@ def test_several_commands_may_take_notes_at_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(archived.notes(run)) == 80
+
+
+def test_a_line_with_values_of_other_kinds_is_left_out(tmp_path: Path) -> None:
+    run = empty_run(tmp_path)
+    archived.note(run, "pushed", [(10, "a", 5)], "one")
+    whole = archived.path_of(run).read_text()
+    for odd in (whole.replace("10", "[10]"), whole.replace('"pushed"', '["pushed"]'),
+                whole.replace('"one"', "null")):  # fmt: skip
+        with archived.path_of(run).open("a") as file:
+            file.write(odd)
+    assert [note.step for note in archived.notes(run)] == [10]
+    assert list(archived.copies(run)) == [(10, "a")]

@@ -102,3 +102,9 @@ def test_a_record_that_is_none_of_ours_is_refused_with_ways_out(line: str, run: 
     run.sessions.write_text(line + "\n")
     with pytest.raises(DamagedError, match=r"does not know .*; update rlrun, or restore the file"):
         ledger.read(run)
+
+
+def test_a_record_whose_event_is_no_word_is_none_of_ours() -> None:
+    for event in (["start"], {"start": 1}, None, 7):
+        assert ledger.event_of({"event": event, "session": 1}) is None
+        assert not ledger.is_newer({"event": event, "session": 1})

@@ -195,7 +195,7 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
     "a checkpoint goes here without proof of its copy": (
         Edit(
             "rlrun.archive.cleanup:Cleaner._doubt_of",
-            "problem = proof.doubt(self.storage, key, entry.seal)",
+            "problem = proof.doubt(self.storage, key, entry.seal, note=self.progress.heed)",
             "problem = None",
         ),
     ),
@@ -209,8 +209,8 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
     "a manifest is sent before what it lists": (
         Edit(
             "rlrun.archive.push:Pusher._push_step",
-            "self._send(found, sources)",
-            "self._put_manifest(found, found.step_key()); self._send(found, sources)",
+            "self._send(found",
+            "self._put_manifest(found, found.step_key()); self._send(found",
         ),
     ),
     "what a store echoes counts as proof": (
@@ -225,7 +225,7 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
     ),
     "what was sent counts as proved everywhere": (
         Edit(
-            "rlrun.archive.push:send_proved",
+            "rlrun.archive.proof:send_proved",
             "if storage.has_checksums():",
             "if True:",
         ),
@@ -245,7 +245,7 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "a path of a manifest may leave its folder": (
-        Edit("rlrun.archive.keys:check_path", "if not is_safe or", "if 0 and"),
+        Edit("rlrun.archive.keys:check_path", "or not is_safe_path(text)", ""),
     ),
 }
 
