@@ -78,6 +78,7 @@ class Pusher:
     is_repairing: bool = False  # what the archive has is proved again, and sent where it is not
     progress: Progress = field(default_factory=Progress)
     sleep: Callable[[float], None] = time.sleep
+    _has_looked: bool = False  # at what the archive has of the run
     _sizes: dict[str, int] = field(default_factory=dict)  # of what was listed, by key
     _trusted: dict[str, Seal] = field(default_factory=dict)  # proved before the push, by key
     _needed: dict[str, Blob] = field(default_factory=dict)  # by the new manifests, by key
@@ -161,8 +162,9 @@ class Pusher:
 
     def _look(self, found: Catalog) -> None:
         """Note what the archive has of the run already, and what of that is proved."""
-        if self._sizes:
+        if self._has_looked:
             return
+        self._has_looked = True
         self._sizes = {one.key: one.size for one in self.storage.list(f"{self.run.name}/")}
         newest = None if self.is_repairing else self.fetched(found.newest_records)
         if newest is not None:
