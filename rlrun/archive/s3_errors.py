@@ -5,6 +5,7 @@ server writes in its own words is left out: it may repeat what it was sent.
 """
 
 import re
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -74,6 +75,7 @@ _BY_STATUS = {
 _KIND_OF_CODE = {code: kind for kind, codes in _BY_CODE.items() for code in codes.split()}
 _KIND_OF_NAME = {name: kind for kind, names in _BY_NAME.items() for name in names.split()}
 _SAFE_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,60}")
+_PARSERS = "botocore.parsers"
 _UNPROVED_CERTIFICATE = "CERTIFICATE_VERIFY_FAILED"
 UNTOUCHED = "nothing local was changed"
 
@@ -91,7 +93,15 @@ def classify(error: Exception) -> Problem | None:
             return Problem(kind, name)
     if type(error).__module__.partition(".")[0] in ("botocore", "boto3"):
         return Problem(Kind.REFUSED, name)
+    if isinstance(error, ValueError) and _comes_from_parsing(error):
+        return Problem(Kind.TRANSIENT, "an answer that does not read")
     return None
+
+
+def _comes_from_parsing(error: Exception) -> bool:
+    """Return whether an error came up while an answer was read: a date spoiled on the way, say."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__") == _PARSERS for frame, _ in frames)
 
 
 def of_code(code: str, status: int | None = None) -> Problem:

@@ -123,3 +123,24 @@ def test_what_a_server_writes_in_its_own_words_is_left_out() -> None:
     refusal = classify(Refusal("AccessDenied", 403))
     assert refusal is not None
     assert "words of the server" not in str(as_error(refusal, "list s3://bucket", AROUND))
+
+
+def test_an_answer_that_was_spoiled_on_the_way_is_asked_for_again() -> None:
+    parsers = pytest.importorskip("botocore.parsers")
+    session = pytest.importorskip("botocore.session").get_session()
+    operation = session.get_service_model("s3").operation_model("ListObjectsV2")
+    body = (
+        b"<ListBucketResult><Contents><Key>a</Key><Size>%s</Size><LastModified>%s</LastModified>"
+        b"</Contents></ListBucketResult>"
+    )
+    for size, changed in (
+        (b"5", b"2026-11-37T09:58:34.000Z"),
+        (b"5x", b"2026-11-27T09:58:34.000Z"),
+    ):
+        answer = {"body": body % (size, changed), "headers": {}, "status_code": 200}
+        with pytest.raises(ValueError) as caught:
+            parsers.RestXMLParser().parse(answer, operation.output_shape)
+        problem = classify(caught.value)
+        assert problem is not None
+        assert problem.kind is Kind.TRANSIENT
+    assert classify(ValueError("a defect")) is None
