@@ -103,7 +103,7 @@ def tools() -> dict[str, Tool]:
     return {
         OURS: lambda source, prefix: [archive(source, prefix)],
         "s5cmd cp": lambda source, prefix: [
-            [s5cmd, "cp", f"{source}/", f"s3://{BUCKET}/{prefix}/"]
+            [s5cmd, "cp", "--no-follow-symlinks", f"{source}/", f"s3://{BUCKET}/{prefix}/"]
         ],
         "rclone copy": lambda source, prefix: [copy(source, prefix)],
         "rclone copy + check": lambda source, prefix: [
