@@ -44,7 +44,7 @@ def _sizes_of(step: Step) -> Iterator[tuple[str, int]]:
     own = step.manifest
     if own is None:
         return
-    folder = f"step_{step.step}-{str(own['manifest_hash'])[: keys.HASH_CHARS]}"
+    folder = keys.step_folder(step.step, own["manifest_hash"])
     for name, entry in own["files"].items():
         yield f"{folder}/{name}", int(entry["size"])
     yield f"{folder}/{manifest.FILE_NAME}", (step.path / manifest.FILE_NAME).stat().st_size

@@ -31,7 +31,7 @@ class StepKey:
     @property
     def folder(self) -> str:
         """Where its files are, under the run."""
-        return f"step_{self.step}-{self.short_hash}"
+        return step_folder(self.step, self.short_hash)
 
     @property
     def manifest(self) -> str:
@@ -52,6 +52,11 @@ class RecordsKey:
     def manifest(self) -> str:
         """The key of its manifest, under the run."""
         return f"{MANIFESTS}/records_{self.number}-{self.short_hash}.{self.num_bytes}.json"
+
+
+def step_folder(step: int, manifest_hash: str) -> str:
+    """Return where the files of a checkpoint are, under the run, by the hash of its manifest."""
+    return f"step_{step}-{manifest_hash[:HASH_CHARS]}"
 
 
 def manifests(run_name: str) -> str:

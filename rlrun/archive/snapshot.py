@@ -152,10 +152,8 @@ def _walk(folder: Path) -> Iterator[Path]:
 def archived_step(run: RunDir, step: Step, sources: Sequence[Source]) -> Archived:
     """Return the manifest of a checkpoint whose files are these."""
     own = step.manifest or {}
-    short = str(own["manifest_hash"])[: keys.HASH_CHARS]
-    entries = tuple(
-        Entry(one.path, f"step_{step.step}-{short}/{one.path}", one.blob.seal) for one in sources
-    )
+    folder = keys.step_folder(step.step, own["manifest_hash"])
+    entries = tuple(Entry(one.path, f"{folder}/{one.path}", one.blob.seal) for one in sources)
     return Archived(
         run.name, own["run_id"], entries, step.step, own["manifest_hash"], own.get("session", 0)
     )

@@ -67,6 +67,7 @@ def test_the_lock_file_says_who_holds_the_run_and_goes_when_it_is_released(run: 
 def test_a_released_lock_can_be_taken_again(run: RunDir) -> None:
     for session in (1, 2):
         take(run, session).release()
+        assert lock.read_owner(run) is None
 
 
 def test_the_session_is_numbered_when_the_lock_is_held_and_not_before(run: RunDir) -> None:

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 from support.fault_proxy import FaultProxy
+from support.memory import folder_in_memory
 from support.s3_places import Place
 from support.s3_servers import STARTS, Server, ServerFailedError
 
@@ -128,3 +129,17 @@ def start_proxy() -> Iterator[Callable[..., FaultProxy]]:
         yield lambda endpoint, plan=None, **settings: proxies.enter_context(
             FaultProxy(endpoint, plan, **settings)
         )
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder in memory, of one test."""
+    with folder_in_memory() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def memory_of_module() -> Iterator[Path]:
+    """A folder in memory, of all tests of a module."""
+    with folder_in_memory() as folder:
+        yield folder

@@ -4,9 +4,7 @@ Whatever happens: no listed manifest lacks an object, no checkpoint goes here th
 full, a restored run is whole or not there, and the same command ends what was begun.
 """
 
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import cache
@@ -90,7 +88,7 @@ class Trials:
 
 
 @pytest.fixture(scope="module")
-def trials(memory: Path) -> Iterator[Callable[[Server, str], Trials]]:
+def trials(memory_of_module: Path) -> Iterator[Callable[[Server, str], Trials]]:
     """Return the trials of a command on a server; what they need is made once."""
     with ExitStack() as proxies:
 
@@ -100,28 +98,19 @@ def trials(memory: Path) -> Iterator[Callable[[Server, str], Trials]]:
 
         @cache
         def models_of(name: str) -> Models:
-            return Models(memory / "models" / name.replace(" ", "-"), COMMANDS[name])
+            return Models(memory_of_module / "models" / name.replace(" ", "-"), COMMANDS[name])
 
         found: dict[tuple[str, str], Trials] = {}
 
         def trials_of(server: Server, name: str) -> Trials:
             if (server.name, name) not in found:
-                folder = memory / server.name / name.replace(" ", "-")
+                folder = memory_of_module / server.name / name.replace(" ", "-")
                 folder.mkdir(parents=True)
                 command = COMMANDS[name](models_of(name), server, folder)
                 found[server.name, name] = Trials(command, proxy_of(server.endpoint))
             return found[server.name, name]
 
         yield trials_of
-
-
-@pytest.fixture(scope="module")
-def memory() -> Iterator[Path]:
-    """A folder in memory where there is one: what is synced there costs nothing."""
-    parent = Path("/dev/shm")
-    usable = parent if os.access(parent, os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=usable) as name:
-        yield Path(name)
 
 
 @pytest.mark.parametrize("kind", Kind)

@@ -1,9 +1,7 @@
 """SIGKILL in front of every request, behind every answer and in front of every file operation."""
 
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,15 +12,6 @@ from support.archiving import COMMANDS, Access, Models, destination_of
 from support.s3_servers import Server
 
 KILLED = -9
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    """A folder in memory where there is one: what is synced there costs nothing."""
-    parent = Path("/dev/shm")
-    usable = parent if os.access(parent, os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=usable) as name:
-        yield Path(name)
 
 
 CASES = [

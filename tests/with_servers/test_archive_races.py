@@ -4,10 +4,8 @@ Each race begins at a barrier and is run several times; afterwards every listed 
 complete, every checkpoint is here or there, and a push, a cleanup and a restore do their work.
 """
 
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -71,15 +69,6 @@ RACES: dict[str, list[tuple[str, str]]] = {
         ("remote prune", "third"),
     ],
 }
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    """A folder in memory where there is one: what is synced there costs nothing."""
-    parent = Path("/dev/shm")
-    usable = parent if os.access(parent, os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=usable) as name:
-        yield Path(name)
 
 
 class Race:
