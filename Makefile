@@ -71,8 +71,7 @@ check: $(VENV)/.dev ## format, lint, types, import contracts
 	$(BIN)/lint-imports
 
 test: $(VENV)/.dev ## every test that needs no GPU, no vLLM and no S3 server
-	$(BIN)/python -m pytest -q -n logical --dist=worksteal -m "not gpu and not vllm and not s3 and not slow"
-	$(BIN)/python -m pytest -q -n logical --dist=worksteal -m "slow and not gpu and not vllm and not s3"
+	$(BIN)/python -m pytest -q -n logical --dist=worksteal -m "not gpu and not vllm and not s3"
 
 test-vllm: $(VENV)/.dev $(VLLM_VENV)/.done ## the tests with vLLM, on the CPU where there is no GPU
 	RLRUN_VLLM_PYTHON=$(CURDIR)/$(VLLM_VENV)/bin/python $(BIN)/python -m pytest -q -m vllm

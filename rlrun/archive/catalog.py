@@ -21,6 +21,7 @@ class Catalog:
     steps: tuple[StepKey, ...]  # ascending
     records: tuple[RecordsKey, ...]  # ascending
     marks: tuple[Stored, ...]  # of prunes at work
+    owners: frozenset[str]  # ids of the runs that have claimed the name: one
     names: frozenset[str]  # of all manifests, and what else is beside them
 
     @property
@@ -70,6 +71,7 @@ def _read_once(storage: Storage, run_name: str) -> tuple[Catalog, bool]:
     records: list[RecordsKey] = []
     marks: list[Stored] = []
     prefix = keys.manifests(run_name)
+    owners: list[str] = []
     names = []
     for stored in storage.list(prefix):
         name = stored.key.removeprefix(prefix)
@@ -81,10 +83,17 @@ def _read_once(storage: Storage, run_name: str) -> tuple[Catalog, bool]:
                 records.append(one)
             case None if keys.parse_prune_mark(name):
                 marks.append(stored)
+            case None if run_id := keys.parse_owner(name):
+                owners.append(run_id)
     found = Catalog(
-        run_name, tuple(sorted(steps)), tuple(sorted(records)), tuple(marks), frozenset(names)
+        run_name,
+        tuple(sorted(steps)),
+        tuple(sorted(records)),
+        tuple(marks),
+        frozenset(owners),
+        frozenset(names),
     )
-    return found, len(names) > len(steps) + len(records) + len(marks)
+    return found, len(names) > len(steps) + len(records) + len(marks) + len(owners)
 
 
 def run_names(storage: Storage) -> list[str]:

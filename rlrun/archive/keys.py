@@ -12,6 +12,7 @@ _NUMBER = "(0|[1-9][0-9]*)"
 _STEP = re.compile(rf"step_{_NUMBER}-({_HASH})\.session_{_NUMBER}\.{_NUMBER}\.json")
 _RECORDS = re.compile(rf"records_([1-9][0-9]*)-({_HASH})\.{_NUMBER}\.json")
 _PRUNE = re.compile(r"prune-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{12}\.json")
+_OWNER = re.compile(r"owner-([0-9a-f]{32})-[0-9a-f]{12}\.json")
 _SHARED = re.compile(r"shared/[0-9a-f]{64}/[^/]+")
 _STEP_OBJECT = re.compile(rf"step_(?:0|[1-9][0-9]*)-{_HASH}/.+")
 _STEP_FOLDER = re.compile(rf"step_(?:0|[1-9][0-9]*)-{_HASH}")
@@ -72,6 +73,17 @@ def shared(sha256: str, path: str) -> str:
 def prune_mark(run_name: str, machine: str, pid: int, unique: str) -> str:
     """Return the key that tells pushes that a process is removing unreferenced objects."""
     return f"{manifests(run_name)}prune-{machine}-{pid}-{unique[:HASH_CHARS]}.json"
+
+
+def owner(run_name: str, run_id: str, unique: str) -> str:
+    """Return the key that tells whose the name is."""
+    return f"{manifests(run_name)}owner-{run_id}-{unique[:HASH_CHARS]}.json"
+
+
+def parse_owner(name: str) -> str | None:
+    """Return the id of the run that a claim is of, None if it is no claim."""
+    match = _OWNER.fullmatch(name)
+    return match[1] if match else None
 
 
 def parse_manifest(name: str) -> StepKey | RecordsKey | None:

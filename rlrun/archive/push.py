@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rlrun.archive import blobs, catalog, manifests, proof, reading, snapshot
+from rlrun.archive import blobs, catalog, manifests, owners, proof, reading, snapshot
 from rlrun.archive.blobs import Blob, Seal
 from rlrun.archive.catalog import Catalog
 from rlrun.archive.keys import RecordsKey, StepKey
@@ -109,8 +109,7 @@ class Pusher:
                 known.append(there)
             if not is_sound or self.is_repairing:
                 new.append(step)
-        if found and not known:
-            require_same_run(self.storage, found, run_id)
+        owners.require(self.storage, found, run_id)
         return Plan(tuple(new), tuple(known), tuple(skipped))
 
     def _is_sound(self, key: StepKey, step: Step) -> bool:
@@ -136,6 +135,7 @@ class Pusher:
         """Send what is missing; whatever ends it in between, the next push goes on."""
         found = catalog.read(self.storage, self.run.name)
         plan = self.plan(found)
+        owners.claim(self.storage, found, store.read_identity(self.run).id)
         if plan.new_steps:
             self._look(found)
         self.progress.expect(sum(map(_size_of, plan.new_steps)))
@@ -336,20 +336,3 @@ def _skipped(step: Step) -> Skipped:
 def _size_of(step: Step) -> int:
     own = step.manifest or {"files": {}}
     return sum(int(entry["size"]) for entry in own["files"].values())
-
-
-def require_same_run(storage: Storage, found: Catalog, run_id: str) -> None:
-    """Raise ArchiveError if what an archive has under a run's name is of another run."""
-    listed: list[StepKey | RecordsKey] = [*reversed(found.records), *reversed(found.steps)]
-    for key in listed:
-        try:
-            theirs = catalog.fetch(storage, found.run_name, key).run_id
-        except (DamagedError, MissingObjectError):
-            continue  # another tells
-        if theirs == run_id:
-            return
-        raise ArchiveError(
-            f"{storage.place} has another run under the name '{found.run_name}' (its id begins "
-            f"with {theirs[:8]}, this one's with {run_id[:8]}); archive this one elsewhere with "
-            "--to, under another prefix or folder"
-        )

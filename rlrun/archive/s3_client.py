@@ -1,42 +1,25 @@
-"""The client of an S3 store: boto3's, told to leave retries and checksums to us, and made lean.
+"""The client of an S3 store: boto3's, told to leave retries and checksums to us.
 
-What is changed is changed through botocore's events, for this client only: the hash of a body that
-is known already is not computed again to sign it, small bodies go out at once, and the debug log,
-which holds session tokens, is off.  Whoever imports this module has boto3.
+What carries bytes goes the short way of `direct`; a plain client sends them as boto3 does.  The
+debug log, which holds session tokens, is off.  Whoever imports this module has boto3.
 """
 
 import base64
 import hashlib
 import logging
+from collections.abc import Callable
 from typing import Any
 
+import botocore.credentials
 import botocore.session
-from botocore import auth
 from botocore.config import Config
 
-from rlrun.archive.bodies import PIECE_BYTES, Body
+from rlrun.archive import direct
 from rlrun.archive.credentials import Credentials
 
 CONNECT_SECONDS = 20.0  # also what each piece of a body may take
 READ_SECONDS = 20.0
-_CHECKSUM = "x-amz-checksum-sha256"
-_SIGNATURE = "rlrun-s3v4"
-_SENDING = ("PutObject", "UploadPart")
 _LOGGERS = ("boto3", "botocore", "urllib3", "s3transfer")
-
-
-class SealedAuth(auth.S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
-    """Signature version 4 of S3 that takes a body's hash from its checksum header."""
-
-    def payload(self, request: Any) -> str:
-        """Return the hash of the body in hex: a store refuses a body that has another."""
-        value = request.headers.get(_CHECKSUM)
-        if value is None:
-            return str(super().payload(request))
-        return base64.b64decode(value).hex()
-
-
-auth.AUTH_TYPE_MAPS[_SIGNATURE] = SealedAuth
 
 
 def connect(
@@ -47,7 +30,7 @@ def connect(
     timeouts: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
     is_plain: bool = False,
 ) -> Any:
-    """Return a client for that many calls at once; a plain one signs each body as it is."""
+    """Return a client for that many calls at once, on one bucket."""
     silence()
     session = botocore.session.Session(profile=credentials.profile)
     endpoint = credentials.endpoint or session.get_scoped_config().get("endpoint_url")
@@ -71,40 +54,32 @@ def connect(
             s3={"addressing_style": "path"} if endpoint else None,
         ),
     )
-    if not is_plain:
-        _make_lean(client.meta.events)
     client.meta.events.register_last("before-call.s3.DeleteObjects", _add_md5)
-    return client
+    if is_plain:
+        return client
+    http = direct.http_session(
+        client,
+        connections=connections,
+        timeouts=timeouts,
+        verify=session.get_config_variable("ca_bundle"),
+    )
+    return direct.DirectClient(client, http, _keys_of(credentials, session))
+
+
+def _keys_of(credentials: Credentials, session: Any) -> Callable[[], Any]:
+    """Return what tells the keys: those that were given, else what the session finds or renews."""
+    if credentials.access_key is None:
+        return session.get_credentials  # type: ignore[no-any-return]
+    given = botocore.credentials.Credentials(
+        credentials.access_key, credentials.secret_key, credentials.session_token
+    )
+    return lambda: given
 
 
 def silence() -> None:
     """Keep the loggers of boto3 and what it uses from writing more than warnings."""
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def _make_lean(events: Any) -> None:
-    for operation in _SENDING:
-        events.register(f"choose-signer.s3.{operation}", _choose_signature)
-        events.register_last(f"before-send.s3.{operation}", _send_in_pieces)
-    events.register_last("before-call.s3", _do_not_ask_first)  # behind who adds the question
-
-
-def _choose_signature(**_: Any) -> str:
-    return _SIGNATURE
-
-
-def _do_not_ask_first(model: Any, params: Any, **_: Any) -> None:
-    """Send bytes without asking whether they are wanted: asking takes a round trip, or a second."""
-    if model.name in _SENDING:
-        params["headers"].pop("Expect", None)
-
-
-def _send_in_pieces(request: Any, **_: Any) -> None:
-    body = request.body
-    if isinstance(body, Body):
-        body.seek(0)  # it may have been sent before
-        request.body = body.pieces() if len(body) > PIECE_BYTES else body.read()
 
 
 def _add_md5(params: Any, **_: Any) -> None:

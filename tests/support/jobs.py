@@ -22,6 +22,8 @@ from rlrun.runs.request import SessionRequest
 PRELOADED = ["pytest", "support.jobs", "support.session_imports", "support.scoring_jobs",
              "support.warm_server"]  # fmt: skip
 
+is_looked_at = False  # whether the server has seen that its engine treats rows alike
+
 
 @dataclass(frozen=True)
 class Job:
@@ -62,10 +64,13 @@ def serve(job: Job) -> None:
 
 def prepare(job: Job) -> None:
     """Let this process be the job's: its task, what goes wrong in it, where it prints to."""
+    from rlrun.rollouts import torch_engine
     from rlrun.trainer import workbench
     from support.micro_task import MicroTask
 
     workbench.make_task = lambda *_, **__: MicroTask()  # sums are beyond a random model
+    if is_looked_at:
+        torch_engine.treats_rows_alike = lambda *_: True
     if job.mishap is not None:
         job.mishap()
     if job.output is not None:
