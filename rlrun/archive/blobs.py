@@ -4,7 +4,9 @@ import base64
 import hashlib
 import os
 import weakref
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +17,7 @@ MIB = 2**20
 LEAST_PART_BYTES = 8 * MIB  # also the largest object that is sent with one request
 MAX_PARTS = 9_000  # S3 allows 10,000
 _CHUNK_BYTES = MIB
+_MOST_CHUNKS_AHEAD = 4  # that one of the two hashes is behind the other
 
 
 def part_bytes(size: int) -> int:
@@ -135,6 +138,11 @@ def of_bytes(data: bytes) -> BytesBlob:
     return BytesBlob(data, _seal(len(data), iter([data])))
 
 
+def of_small_file(path: Path) -> BytesBlob:
+    """Return the blob of a file that is kept in memory: read once, not once more to be sent."""
+    return of_bytes(path.read_bytes())
+
+
 def of_file(path: Path, *, size: int | None = None) -> FileBlob:
     """Return the blob of a file, or of its first `size` bytes, read once from end to end.
 
@@ -153,13 +161,25 @@ def _chunks(path: Path, size: int) -> Iterator[bytes]:
 
 def _seal(expected_size: int, chunks: Iterator[bytes]) -> Seal:
     sealer = Sealer(expected_size)
-    for chunk in chunks:
-        sealer.update(chunk)
+    if num_parts(expected_size) == 1:
+        for chunk in chunks:
+            sealer.update(chunk)
+        return sealer.seal()
+    with ThreadPoolExecutor(1) as helper:  # the two hashes at once: hashing lets others run
+        running: deque[Future[None]] = deque()
+        for chunk in chunks:
+            running.append(helper.submit(sealer.update_whole, chunk))
+            sealer.update_parts(chunk)
+            if len(running) > _MOST_CHUNKS_AHEAD:
+                running.popleft().result()
     return sealer.seal()
 
 
 class Sealer:
-    """Computes the seal of bytes as they come; their number must be known before."""
+    """Computes the seal of bytes as they come; their number must be known before.
+
+    Whole and parts are two hashes, that two threads may compute, each for itself.
+    """
 
     def __init__(self, expected_size: int) -> None:
         self._part_bytes = part_bytes(expected_size)
@@ -170,9 +190,20 @@ class Sealer:
 
     def update(self, data: bytes) -> None:
         """Take the next bytes."""
+        self.update_whole(data)
+        self.update_parts(data)
+
+    def update_whole(self, data: bytes) -> None:
+        """Take the next bytes into the hash of all."""
         self._whole.update(data)
+
+    def update_parts(self, data: bytes) -> None:
+        """Take the next bytes into the hashes of the parts, which of a small object is that one."""
+        if self._is_single:
+            self._size += len(data)
+            return
         view = memoryview(data)
-        while view and not self._is_single:
+        while view:
             room = self._part_bytes - self._size % self._part_bytes
             piece = view[:room]
             self._part.update(piece)
@@ -180,8 +211,6 @@ class Sealer:
             view = view[len(piece) :]
             if self._size % self._part_bytes == 0:
                 self._end_part()
-        if self._is_single:
-            self._size += len(data)
 
     def _end_part(self) -> None:
         self._parts.append(self._part.hexdigest())

@@ -1,8 +1,9 @@
 """Requests that carry bytes, sent the short way: what boto3 does around each costs more than it.
 
 boto3 tells by its own requests where a bucket is and how it signs for it, redirects and virtual
-hosts included; what is sent here goes to the same place with the same keys, signed and carried by
-botocore, and its answer is read by botocore.  Only its models of operations are left out.
+hosts included; what is sent here goes to the same place with the same keys, by urllib3 as with
+boto3, and an answer that is an error is read by botocore.  Where a proxy is in between, and for
+buckets that are signed for otherwise, boto3 does it all.
 """
 
 import base64
@@ -11,15 +12,17 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import unquote, urlsplit
 
-from botocore import auth, xform_name
-from botocore.awsrequest import AWSRequest
-from botocore.endpoint import EndpointCreator
+import urllib3
+from botocore import xform_name
 from botocore.exceptions import ClientError, NoCredentialsError
+from botocore.httpsession import get_cert_path
 from botocore.parsers import ResponseParserError, create_parser
 
+from rlrun.archive import signing
 from rlrun.archive.bodies import PIECE_BYTES, Body
+from rlrun.archive.signing import Keys, Request
 
 _CHECKSUM = "x-amz-checksum-sha256"
 _SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([^/]+)/s3/aws4_request")
@@ -27,21 +30,16 @@ _SOCKET_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
 ]
-
-
-class SealedAuth(auth.S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
-    """Signature version 4 of S3 that takes a body's hash from its checksum header."""
-
-    def payload(self, request: Any) -> str:
-        """Return the hash of the body in hex: a store refuses a body that has another."""
-        return base64.b64decode(request.headers[_CHECKSUM]).hex()
+_OWN_PORTS = {"http": ":80", "https": ":443"}
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where boto3 finds a bucket, and the region that it signs for."""
 
-    url: str  # the keys come behind it
+    origin: str  # https://host
+    host: str
+    path: str  # of the bucket; a key comes behind it
     region: str
     agent: str
 
@@ -52,8 +50,8 @@ class DirectClient:
     Safe from any thread.  Parameters are boto3's, of which these take what a push needs.
     """
 
-    def __init__(self, client: Any, http: Any, credentials: Callable[[], Any]) -> None:
-        self._client, self._http, self._credentials = client, http, credentials
+    def __init__(self, client: Any, pools: urllib3.PoolManager, credentials: Callable[[], Any]):
+        self._client, self._pools, self._credentials = client, pools, credentials
         self._parser = create_parser(client.meta.service_model.resolved_protocol)
         self._address: Address | None = None
         client.meta.events.register_last("before-send.s3.ListObjectsV2", self._hear)
@@ -63,7 +61,7 @@ class DirectClient:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._pools.clear()
         self._client.close()
 
     def put_object(self, **params: Any) -> Any:
@@ -79,29 +77,51 @@ class DirectClient:
         """Note where boto3 finds the bucket, each time anew: it may have been redirected."""
         scope = _SCOPE.search(_text(request.headers.get("Authorization", "")))
         if scope:
-            url = request.url.partition("?")[0].rstrip("/")
-            self._address = Address(url, scope[1], _text(request.headers["User-Agent"]))
+            agent = _text(request.headers["User-Agent"])
+            self._address = _address(request.url, scope[1], agent)
 
-    def _put(self, operation: str, query: dict[str, str], params: Mapping[str, Any]) -> Any:
+    def _put(self, operation: str, query: Mapping[str, str], params: Mapping[str, Any]) -> Any:
         if self._address is None:  # a push lists first, so that this is for others
             self._client.list_objects_v2(Bucket=params["Bucket"], Prefix=params["Key"], MaxKeys=1)
         address = self._address
-        if address is None:  # a kind of bucket that is signed for otherwise
+        if address is None:
             return getattr(self._client, xform_name(operation))(**params)
-        request = _request(address, query, params)
+        body: Body = params["Body"]
+        request = Request(
+            "PUT",
+            address.host,
+            f"{address.path}/{params['Key']}",
+            query,
+            _headers(address, params),
+            base64.b64decode(params["ChecksumSHA256"]).hex(),
+        )
+        body.seek(0)  # it may have been sent before
+        response = self._pools.urlopen(
+            "PUT",
+            address.origin + request.target,
+            body=body.pieces() if len(body) > PIECE_BYTES else body.read(),
+            headers=signing.sign(request, self._keys(), address.region),
+            retries=False,
+            redirect=False,
+            decode_content=False,
+        )
+        return self._answer(operation, response)
+
+    def _keys(self) -> Keys:
+        """Return the keys as they are now: botocore renews what runs out."""
         found = self._credentials()
         if found is None:
             raise NoCredentialsError
-        SealedAuth(found.get_frozen_credentials(), "s3", address.region).add_auth(request)
-        return self._answer(operation, self._http.send(request.prepare()))
+        now = found.get_frozen_credentials()
+        return Keys(now.access_key, now.secret_key, now.token)
 
-    def _answer(self, operation: str, response: Any) -> dict[str, str]:
+    def _answer(self, operation: str, response: urllib3.BaseHTTPResponse) -> dict[str, str]:
         """Return what an answer says; ClientError if that is an error."""
-        if response.status_code >= 300:
+        if response.status >= 300:
             whole = {
-                "status_code": response.status_code,
+                "status_code": response.status,
                 "headers": response.headers,
-                "body": response.content,
+                "body": response.data,
             }
             shape = self._client.meta.service_model.operation_model(operation).output_shape
             raise ClientError(self._parser.parse(whole, shape), operation)
@@ -111,40 +131,36 @@ class DirectClient:
         return {name: value for name, value in told.items() if value is not None}
 
 
-def http_session(
-    client: Any, *, connections: int, timeouts: tuple[float, float], verify: str | None
-) -> Any:
-    """Return what carries requests to a client's endpoint, by its proxies and certificates."""
-    endpoint = EndpointCreator(client.meta.events).create_endpoint(
-        client.meta.service_model,
-        client.meta.region_name,
-        client.meta.endpoint_url,
-        verify=verify,
-        timeout=timeouts,
-        max_pool_connections=connections,
+def pools(
+    *, connections: int, timeouts: tuple[float, float], verify: str | None
+) -> urllib3.PoolManager:
+    """Return what keeps connections, as many as that, and trusts the certificates boto3 trusts."""
+    return urllib3.PoolManager(
+        maxsize=connections,
+        timeout=urllib3.Timeout(connect=timeouts[0], read=timeouts[1]),
+        cert_reqs="CERT_REQUIRED",
+        ca_certs=get_cert_path(verify or True),
         socket_options=_SOCKET_OPTIONS,
     )
-    return endpoint.http_session
 
 
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+def _address(url: str, region: str, agent: str) -> Address:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2].removesuffix(_OWN_PORTS.get(parts.scheme, ""))
+    path = unquote(parts.path.rstrip("/"))
+    return Address(f"{parts.scheme}://{parts.netloc}", host, path, region, agent)
 
 
-def _request(address: Address, query: dict[str, str], params: Mapping[str, Any]) -> AWSRequest:
-    body: Body = params["Body"]
-    body.seek(0)  # it may have been sent before
+def _headers(address: Address, params: Mapping[str, Any]) -> dict[str, str]:
     headers = {
         "User-Agent": address.agent,
-        "Content-Length": str(len(body)),
+        "Content-Length": str(len(params["Body"])),
         _CHECKSUM: params["ChecksumSHA256"],
     }
     if "ContentMD5" in params:
         headers["Content-MD5"] = params["ContentMD5"]
-    return AWSRequest(
-        method="PUT",
-        url=f"{address.url}/{quote(params['Key'], safe='/~')}",
-        params=query,
-        data=body.pieces() if len(body) > PIECE_BYTES else body.read(),
-        headers=headers,
-    )
+    return headers
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -3,17 +3,18 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rlrun.archive import blobs, catalog, manifests, owners, proof, reading, snapshot
+from rlrun.archive import blobs, catalog, manifests, owners, proof, reading, remote_prune, snapshot
 from rlrun.archive.blobs import Blob, Seal
 from rlrun.archive.catalog import Catalog
 from rlrun.archive.keys import RecordsKey, StepKey
 from rlrun.archive.manifests import Archived
 from rlrun.archive.snapshot import Source
 from rlrun.archive.storage import Storage
-from rlrun.archive.transfers import Progress, each
+from rlrun.archive.transfers import SMALL_AT_ONCE, SMALL_BYTES, Progress, each
 from rlrun.errors import (
     ArchiveError,
     DamagedError,
@@ -74,19 +75,25 @@ class Pusher:
     root: Path
     storage: Storage
     evaluations: Mapping[str, Path] = field(default_factory=dict)  # name to folder
-    transfers: int = 8
+    transfers: int = 8  # of objects at once; of small ones SMALL_AT_ONCE times as many
     is_repairing: bool = False  # what the archive has is proved again, and sent where it is not
     progress: Progress = field(default_factory=Progress)
     sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.time  # that goes on while the machine sleeps
     _has_looked: bool = False  # at what the archive has of the run
     _sizes: dict[str, int] = field(default_factory=dict)  # of what was listed, by key
     _trusted: dict[str, Seal] = field(default_factory=dict)  # proved before the push, by key
     _needed: dict[str, Blob] = field(default_factory=dict)  # by the new manifests, by key
+    _is_beside_prune: bool = False  # that had begun when the archive was looked at
+    _room: threading.Semaphore = field(init=False)  # for objects that are not small
     _copies: Mapping[tuple[int, str], Copy] = field(default_factory=dict)
     _facts: list[tuple[int, str, int]] = field(default_factory=list)  # of what was pushed
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _num_objects: int = 0
     _num_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        self._room = threading.Semaphore(self.transfers)
 
     def plan(self, found: Catalog) -> Plan:
         """Return which checkpoints are to be sent, ascending; reads their manifests alone.
@@ -133,6 +140,7 @@ class Pusher:
 
     def push(self) -> Pushed:
         """Send what is missing; whatever ends it in between, the next push goes on."""
+        begun = self.clock()
         found = catalog.read(self.storage, self.run.name)
         plan = self.plan(found)
         owners.claim(self.storage, found, store.read_identity(self.run).id)
@@ -147,7 +155,7 @@ class Pusher:
         newest = self._push_records(found, newest) or newest
         has_new_records = newest != found.newest_records
         if new_steps or has_new_records:
-            self._see_that_all_stays()
+            self._see_that_all_stays(self._at_risk(begun))
         if self._facts:  # known to be there from now on
             archived.note(self.run, "pushed", sorted(self._facts), self.storage.place)
         return Pushed(
@@ -166,6 +174,8 @@ class Pusher:
             return
         self._has_looked = True
         self._sizes = {one.key: one.size for one in self.storage.list(f"{self.run.name}/")}
+        # behind it, for what that prune has removed is not in it
+        self._is_beside_prune = bool(catalog.read(self.storage, self.run.name).marks)
         newest = None if self.is_repairing else self.fetched(found.newest_records)
         if newest is not None:
             self._refuse_older(newest)
@@ -198,11 +208,12 @@ class Pusher:
 
     def _push_steps(self, steps: Sequence[Step]) -> list[StepKey | Skipped]:
         """Push several checkpoints at once where they are many, else the files of each."""
-        several = max(1, min(self.transfers, len(steps)))
+        most = self.transfers * SMALL_AT_ONCE
+        several = max(1, min(most, len(steps)))
 
         def push(step: Step) -> StepKey | Skipped:
             try:
-                return self._push_step(step, at_once=max(1, self.transfers // several))
+                return self._push_step(step, at_once=max(1, most // several))
             except DamagedError as reason:  # the others may be pushed
                 return Skipped(step.step, str(reason))
             except RunNotFoundError:
@@ -212,7 +223,8 @@ class Pusher:
 
     def _push_step(self, step: Step, *, at_once: int) -> StepKey:
         with pins.hold(step.path):
-            sources = snapshot.of_step(step)
+            with self._room:
+                sources = snapshot.of_step(step)
             found = snapshot.archived_step(self.run, step, sources)
             self._send(found, sources, at_once=at_once)
         self._put_manifest(found, found.step_key())
@@ -234,7 +246,7 @@ class Pusher:
             return None
         self._look(found)
         self.progress.expect(records.num_bytes)
-        self._send(records, sources, at_once=self.transfers)
+        self._send(records, sources, at_once=self.transfers * SMALL_AT_ONCE)
         key = key or records.records_key(self._last_number() + 1)  # else that one is sent again
         self._put_manifest(records, key)
         return key
@@ -261,10 +273,11 @@ class Pusher:
     def _send_one(self, pair: tuple[str, Blob]) -> int | None:
         """Return how many bytes had to be sent, None if the object was there."""
         key, blob = pair
-        if self._is_there(key, blob.seal):
-            self.progress.note(blob.seal.size)
-            return None
-        proof.send_proved(self.storage, key, blob, self.progress)
+        with nullcontext() if blob.seal.size <= SMALL_BYTES else self._room:
+            if self._is_there(key, blob.seal):
+                self.progress.note(blob.seal.size)
+                return None
+            proof.send_proved(self.storage, key, blob, self.progress)
         return blob.seal.size
 
     def _is_there(self, key: str, seal: Seal) -> bool:
@@ -285,17 +298,30 @@ class Pusher:
             )
         proof.send_proved(self.storage, full, blobs.of_bytes(data), Progress())
 
-    def _see_that_all_stays(self) -> None:
+    def _at_risk(self, begun: float) -> dict[str, Blob]:
+        """Return what a prune may have taken meanwhile.
+
+        It leaves alone what is young, so that without one at work when the archive was looked at
+        this is what was there by then, sent again or not.
+        """
+        is_long = self.clock() - begun >= remote_prune.GRACE_SECONDS / 2
+        if is_long or self._is_beside_prune:
+            return self._needed
+        return {key: blob for key, blob in self._needed.items() if key in self._sizes}
+
+    def _see_that_all_stays(self, at_risk: Mapping[str, Blob]) -> None:
         """Send again what a prune took that had not seen the new manifests.
 
         Whoever removes objects has a mark in the archive meanwhile.
         """
+        if not at_risk:
+            return
         for _ in range(proof.NUM_SENDS):
             self._wait_for_prunes()
             sizes = {one.key: one.size for one in self.storage.list(f"{self.run.name}/")}
             lost = [
                 (key, blob)
-                for key, blob in self._needed.items()
+                for key, blob in at_risk.items()
                 if sizes.get(key) != blob.seal.size and not self._can_be_seen(key, blob.seal)
             ]
             if not lost:

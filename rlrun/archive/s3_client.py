@@ -7,12 +7,14 @@ debug log, which holds session tokens, is off.  Whoever imports this module has 
 import base64
 import hashlib
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
 import botocore.credentials
 import botocore.session
 from botocore.config import Config
+from botocore.utils import get_environ_proxies
 
 from rlrun.archive import direct
 from rlrun.archive.credentials import Credentials
@@ -55,15 +57,14 @@ def connect(
         ),
     )
     client.meta.events.register_last("before-call.s3.DeleteObjects", _add_md5)
-    if is_plain:
+    if is_plain or get_environ_proxies(client.meta.endpoint_url):
         return client
-    http = direct.http_session(
-        client,
+    pools = direct.pools(
         connections=connections,
         timeouts=timeouts,
-        verify=session.get_config_variable("ca_bundle"),
+        verify=session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE"),
     )
-    return direct.DirectClient(client, http, _keys_of(credentials, session))
+    return direct.DirectClient(client, pools, _keys_of(credentials, session))
 
 
 def _keys_of(credentials: Credentials, session: Any) -> Callable[[], Any]:

@@ -91,7 +91,7 @@ def classify(error: Exception) -> Problem | None:
     for kind in (_KIND_OF_NAME.get(one.__name__) for one in type(error).__mro__):
         if kind is not None:
             return Problem(kind, name)
-    if type(error).__module__.partition(".")[0] in ("botocore", "boto3"):
+    if type(error).__module__.partition(".")[0] in ("botocore", "boto3", "urllib3"):
         return Problem(Kind.REFUSED, name)
     if isinstance(error, ValueError) and _comes_from_parsing(error):
         return Problem(Kind.TRANSIENT, "an answer that does not read")

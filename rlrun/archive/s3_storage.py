@@ -17,6 +17,7 @@ from rlrun.archive.removal import delete
 from rlrun.archive.retries import Patience
 from rlrun.archive.s3_errors import Kind
 from rlrun.archive.storage import Note, Stored, Unfinished
+from rlrun.archive.transfers import SMALL_AT_ONCE
 from rlrun.archive.uploads import Uploads
 from rlrun.errors import InterruptedReadError
 
@@ -43,7 +44,7 @@ class S3Storage:
         self.place = destination.place
         self._root = root
         self._transfers = transfers
-        maker = client_maker or _maker(credentials, 2 * transfers + 2)
+        maker = client_maker or _maker(credentials, (SMALL_AT_ONCE + 1) * transfers + 2)
         self._bucket = Bucket(destination, credentials.source, maker, patience or Patience())
         self._lock = threading.Lock()
         self._abilities: probe.Abilities | None = None

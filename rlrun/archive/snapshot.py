@@ -8,6 +8,7 @@ from pathlib import Path
 from rlrun.archive import blobs, keys
 from rlrun.archive.blobs import Blob, HeldBlob
 from rlrun.archive.manifests import Archived, Entry
+from rlrun.archive.transfers import SMALL_BYTES
 from rlrun.errors import ArchiveError, DamagedError, LockedError
 from rlrun.runs import archived, manifest, rollout_journal, store
 from rlrun.runs.checkpoints import Step
@@ -16,6 +17,7 @@ from rlrun.runs.layout import RunDir, evaluations_folder
 RUN = "run"
 SESSIONS = f"{RUN}/logs/sessions.jsonl"
 EVALUATIONS = "eval_runs"
+_KEPT_BYTES = 2**20  # of a checkpoint's small files, in memory until they are sent
 _NUM_LOOKS = 20  # at a journal whose segment is sealed meanwhile
 _LEFT_OUT = {"lock", "lock.json", "rewind.json"}  # of an evaluation, of a run
 
@@ -38,10 +40,13 @@ def of_step(step: Step) -> list[Source]:
             f"{step.path} does not verify: {step.problem}; 'rlrun verify' tells more"
         )
     found = []
+    room = _KEPT_BYTES
     for name, entry in sorted(step.manifest["files"].items()):
         if not keys.is_safe_path(name):
             raise DamagedError(f"{str(step.path / name)!a} has a name that no archive takes")
-        blob = blobs.of_file(step.path / name)
+        is_kept = entry["size"] <= min(room, SMALL_BYTES)
+        room -= entry["size"] if is_kept else 0
+        blob: Blob = (blobs.of_small_file if is_kept else blobs.of_file)(step.path / name)
         if (blob.seal.size, blob.seal.sha256) != (entry["size"], entry["sha256"]):
             raise DamagedError(
                 f"{step.path / name} does not match its SHA-256, so step {step.step} was not "

@@ -6,6 +6,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+SMALL_BYTES = 256 * 1024
+SMALL_AT_ONCE = 4  # times as many small objects as others: what they take is mostly waiting
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 

@@ -3,32 +3,15 @@
 import io
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
 from rlrun import __version__, errors
-from rlrun.cli import (
-    archive,
-    compare,
-    config,
-    doctor,
-    evaluate,
-    list_runs,
-    logs,
-    pin,
-    prune,
-    restore,
-    resume,
-    sentences,
-    show,
-    status,
-    stop,
-    train,
-    verify,
-)
+from rlrun.cli import sentences, show
 from rlrun.errors import EXIT_CODES, RlrunError, UsageError
 
 _EPILOG = "Exit codes:\n\n\b\n" + "\n".join(
@@ -37,28 +20,24 @@ _EPILOG = "Exit codes:\n\n\b\n" + "\n".join(
 # typer exports one of the classes that its parser raises; the others are its siblings.
 _ParserError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
-app = typer.Typer(
-    name="rlrun",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    invoke_without_command=True,
-    epilog=_EPILOG,
-)
-app.command("train")(train.train)
-app.command("resume")(resume.resume)
-app.command("list")(list_runs.list_runs)
-app.command("status")(status.status)
-app.command("logs")(logs.logs)
-app.command("stop")(stop.stop)
-app.command("eval")(evaluate.evaluate)
-app.command("compare")(compare.compare)
-app.command("prune")(prune.prune)
-app.command("pin")(pin.pin)
-app.command("verify")(verify.verify)
-app.command("archive")(archive.archive)
-app.command("restore")(restore.restore)
-app.command("doctor")(doctor.doctor)
-app.add_typer(config.app, name="config", no_args_is_help=False)
+COMMANDS = {
+    "train": "train:train",
+    "resume": "resume:resume",
+    "list": "list_runs:list_runs",
+    "status": "status:status",
+    "logs": "logs:logs",
+    "stop": "stop:stop",
+    "eval": "evaluate:evaluate",
+    "compare": "compare:compare",
+    "prune": "prune:prune",
+    "pin": "pin:pin",
+    "verify": "verify:verify",
+    "archive": "archive:archive",
+    "restore": "restore:restore",
+    "doctor": "doctor:doctor",
+    "config": "config:app",
+}
+"""Where each command is in `rlrun.cli`; in the order in which the help shows them."""
 
 
 @dataclass(slots=True)
@@ -74,7 +53,6 @@ def _show_version(is_asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _begin(
     context: typer.Context,
     debug: Annotated[
@@ -95,6 +73,32 @@ def _begin(
         show.out(context.get_help())
 
 
+def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """Return the command line with these commands; to import all takes twice as long as one."""
+    app = typer.Typer(
+        name="rlrun",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        invoke_without_command=True,
+        epilog=_EPILOG,
+    )
+    app.callback()(_begin)
+    for name in names:
+        module, _, attribute = COMMANDS[name].partition(":")
+        found = getattr(import_module(f"rlrun.cli.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name, no_args_is_help=False)
+        else:
+            app.command(name)(found)
+    return app
+
+
+def _needed(arguments: Sequence[str]) -> Iterable[str]:
+    """Return the command that is asked for; all, where that is none or the help."""
+    first = next((word for word in arguments if not word.startswith("-")), "")
+    return [first] if first in COMMANDS else COMMANDS
+
+
 def main() -> None:
     """Run the command line of this process and exit."""
     sys.exit(run(sys.argv[1:]))
@@ -105,7 +109,7 @@ def run(arguments: Sequence[str]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold any byte
     options = GlobalOptions()
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(make_app(_needed(arguments)))
     try:
         result: Any = command.main(
             list(arguments), prog_name="rlrun", standalone_mode=False, obj=options

@@ -45,7 +45,8 @@ TransfersOption = Annotated[
         metavar="N",
         min=1,
         max=64,
-        help="Objects at the same time; archive.transfers if not given.",
+        help="Objects at the same time, small ones four times as many; archive.transfers if not "
+        "given.",
         show_default=False,
     ),
 ]

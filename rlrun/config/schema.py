@@ -186,7 +186,7 @@ class ArchiveConfig(Section):
     """A verified copy elsewhere: where, and how it is sent; how it is reached is no setting."""
 
     to: str | None = None  # s3://bucket/prefix, a folder, or local; None: $RLRUN_ARCHIVE or --to
-    transfers: PositiveInt = 8  # objects that are sent or fetched at the same time
+    transfers: PositiveInt = 8  # objects sent or fetched at once; small ones are sent 4 x as many
 
     @model_validator(mode="after")
     def _has_no_secret(self) -> "ArchiveConfig":

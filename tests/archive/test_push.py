@@ -205,10 +205,13 @@ def test_a_manifest_that_lacks_an_object_and_is_not_known_here_is_made_good(
 def test_a_push_that_ends_before_its_last_look_is_not_noted(
     made: Any, root: Path, spy: Any
 ) -> None:
+    unlisted(made, root, spy)
+
     def die(call: str, key: str) -> None:
         if spy.calls.count(("list", "sums/")) == 2:  # the first is to see what is there
             raise KeyboardInterrupt
 
+    spy.calls.clear()
     spy.before = die
     with pytest.raises(KeyboardInterrupt):
         Pusher(made.run, root, spy).push()
@@ -272,18 +275,57 @@ def test_a_prunes_mark_that_stays_is_told(made: Any, root: Path, storage: Any) -
         Pusher(made.run, root, storage, sleep=lambda _: None).push()
 
 
-def test_what_a_prune_took_meanwhile_is_sent_again(made: Any, root: Path, spy: Any) -> None:
-    taken = []
+def unlisted(made: Any, root: Path, storage: FolderStorage) -> None:
+    """Leave what a push leaves that is killed in front of its manifests."""
+    Pusher(made.run, root, storage).push()
+    storage.delete([key for key in keys_of(storage) if "/manifests/" in key])
+    archived.path_of(made.run).unlink()
+
+
+def take_at_records(spy: Any) -> list[str]:
+    """Let a prune take an object while the first records are listed; return which, then."""
+    taken: list[str] = []
 
     def take(call: str, key: str) -> None:
         if call == "put" and "records_1" in key and not taken:
-            victim = next(one.key for one in FolderStorage(spy.folder).list("sums/shared/"))
-            taken.append(victim)
-            FolderStorage(spy.folder).delete([victim])
+            taken.append(next(one.key for one in FolderStorage(spy.folder).list("sums/shared/")))
+            FolderStorage(spy.folder).delete(taken)
 
     spy.before = take
+    return taken
+
+
+def test_what_a_prune_took_meanwhile_is_sent_again(made: Any, root: Path, spy: Any) -> None:
+    unlisted(made, root, spy)
+    taken = take_at_records(spy)
     Pusher(made.run, root, spy).push()
+    assert taken
     assert taken[0] in keys_of(spy)
+
+
+def test_beside_a_prune_what_was_not_there_before_is_looked_for_too(
+    made: Any, root: Path, spy: Any
+) -> None:
+    """The prune had removed it already, and asks once more, since no answer came."""
+    mark = keys.prune_mark("sums", "0" * 8, 1, "0" * 12)
+    spy.put(mark, blobs.of_bytes(b"{}"), lambda _: None)
+    taken = take_at_records(spy)
+    Pusher(made.run, root, spy, sleep=lambda _: spy.delete([mark])).push()
+    assert taken
+    assert taken[0] in keys_of(spy)
+
+
+def test_after_half_a_day_everything_is_looked_for(made: Any, root: Path, spy: Any) -> None:
+    taken = take_at_records(spy)
+    moments = iter([0.0, 43_200.0])
+    Pusher(made.run, root, spy, clock=lambda: next(moments)).push()
+    assert taken
+    assert taken[0] in keys_of(spy)
+
+
+def test_what_was_sent_just_now_is_not_looked_for(push: Any, spy: Any) -> None:
+    push(spy)
+    assert spy.calls.count(("list", "sums/")) == 1
 
 
 def test_a_run_that_is_being_rewound_is_not_archived_in_between(push: Any, made: Any) -> None:

@@ -1,12 +1,12 @@
 """The real client: what it sends, and what it never writes down."""
 
 import hashlib
-import io
 import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.fake_network import FakeNetwork, network
 from support.fake_s3 import b64
 
 from rlrun.archive import blobs
@@ -15,6 +15,7 @@ from rlrun.archive.credentials import Credentials
 from rlrun.archive.destination import S3Destination, open_storage
 from rlrun.errors import ArchiveError
 
+__all__ = ["network"]
 boto3 = pytest.importorskip("boto3")
 s3_client = pytest.importorskip("rlrun.archive.s3_client")
 
@@ -33,28 +34,6 @@ def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
-class Answer(io.BytesIO):
-    def stream(self, **_: Any) -> Any:
-        return iter([self.read()])
-
-
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The requests that would have been sent, listings aside; each is answered with success."""
-    from botocore.awsrequest import AWSResponse, HeadersDict
-    from botocore.httpsession import URLLib3Session
-
-    found: list[Any] = []
-
-    def send(_self: Any, request: Any) -> Any:
-        if "list-type=2" not in request.url:
-            found.append(request)
-        return AWSResponse(request.url, 200, HeadersDict({"ETag": '"x"'}), Answer())
-
-    monkeypatch.setattr(URLLib3Session, "send", send)
-    return found
-
-
 def connected(credentials: Credentials = CREDENTIALS, **options: Any) -> Any:
     return s3_client.connect(boto3, credentials, connections=2, **options)
 
@@ -66,55 +45,50 @@ def put(client: Any, data: bytes, operation: str = "put_object", **params: Any) 
     )
 
 
-def header(request: Any, name: str) -> str | None:
-    value = request.headers.get(name)
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def test_a_body_is_signed_by_the_hash_that_is_known_and_sent_at_once(sent: list[Any]) -> None:
+def test_a_body_is_signed_by_the_hash_that_is_known_and_sent_at_once(network: FakeNetwork) -> None:
     client = connected()
     put(client, b"content")
-    [request] = sent
+    [request] = network.others
     assert request.url == "http://127.0.0.1:9/bucket/a%20b/%C3%A4"
     assert request.body == b"content"
-    assert header(request, "x-amz-content-sha256") == hashlib.sha256(b"content").hexdigest()
-    assert header(request, "x-amz-checksum-sha256") == b64(b"content")
-    assert header(request, "Content-Length") == "7"
-    assert header(request, "Expect") is None
+    assert request.text("x-amz-content-sha256") == hashlib.sha256(b"content").hexdigest()
+    assert request.text("x-amz-checksum-sha256") == b64(b"content")
+    assert request.text("Content-Length") == "7"
+    assert request.text("Expect") is None
 
 
-def test_a_large_body_is_sent_in_pieces_of_known_length(sent: list[Any]) -> None:
+def test_a_large_body_is_sent_in_pieces_of_known_length(network: FakeNetwork) -> None:
     client = connected()
     data = bytes(PIECE_BYTES + 1)
     put(client, data, "upload_part", UploadId="u", PartNumber=1)
-    [request] = sent
+    [request] = network.others
     assert isinstance(request.body, Pieces)
     assert b"".join(request.body) == data
-    assert header(request, "Content-Length") == str(len(data))
-    assert header(request, "x-amz-content-sha256") == hashlib.sha256(data).hexdigest()
-    assert header(request, "Transfer-Encoding") is None
-    assert header(request, "Expect") is None
+    assert request.text("Content-Length") == str(len(data))
+    assert request.text("x-amz-content-sha256") == hashlib.sha256(data).hexdigest()
+    assert request.text("Transfer-Encoding") is None
+    assert request.text("Expect") is None
 
 
-def test_a_plain_client_signs_the_body_as_it_is(sent: list[Any]) -> None:
+def test_a_plain_client_signs_the_body_as_it_is(network: FakeNetwork) -> None:
     client = connected(is_plain=True)
     client.put_object(Bucket="bucket", Key="x", Body=b"content", ChecksumSHA256=b64(b"other"))
-    assert header(sent[0], "x-amz-content-sha256") == hashlib.sha256(b"content").hexdigest()
+    assert network.others[0].text("x-amz-content-sha256") == hashlib.sha256(b"content").hexdigest()
 
 
-def test_removing_carries_what_older_stores_want(sent: list[Any]) -> None:
+def test_removing_carries_what_older_stores_want(network: FakeNetwork) -> None:
     client = connected()
     client.delete_objects(Bucket="bucket", Delete={"Objects": [{"Key": "a&b"}], "Quiet": True})
-    [request] = sent
-    assert header(request, "Content-MD5")
+    [request] = network.others
+    assert request.text("Content-MD5")
     assert b"a&amp;b" in request.body
 
 
-def test_a_store_of_aws_is_addressed_as_aws_wants_it(sent: list[Any]) -> None:
+def test_a_store_of_aws_is_addressed_as_aws_wants_it(network: FakeNetwork) -> None:
     client = connected(Credentials(access_key="A", secret_key="B", region="eu-west-1"))
     put(client, b"content")
-    assert sent[0].url == "https://bucket.s3.eu-west-1.amazonaws.com/a%20b/%C3%A4"
-    assert header(sent[0], "x-amz-content-sha256") == hashlib.sha256(b"content").hexdigest()
+    assert network.others[0].url == "https://bucket.s3.eu-west-1.amazonaws.com/a%20b/%C3%A4"
+    assert network.others[0].text("x-amz-content-sha256") == hashlib.sha256(b"content").hexdigest()
 
 
 def test_the_client_tries_once_and_notices_a_stall() -> None:
@@ -125,7 +99,7 @@ def test_the_client_tries_once_and_notices_a_stall() -> None:
 
 
 def test_nothing_secret_is_written_to_any_log_whatever_is_asked_for(
-    caplog: pytest.LogCaptureFixture, sent: list[Any]
+    caplog: pytest.LogCaptureFixture, network: FakeNetwork
 ) -> None:
     caplog.set_level(logging.DEBUG)
     client = connected()

@@ -28,6 +28,7 @@ def layer_classes(module: ModuleType) -> list[type]:
     return [kind for kind in kinds if issubclass(kind, torch.nn.Module)]
 
 
+rlrun.cli.app.make_app()  # imports every command
 get_checkpoint_conversion_mapping("llama")
 for classes in (layer_classes(torch.nn), layer_classes(transformers.models.llama.modeling_llama)):
     for one in classes:
