@@ -37,8 +37,8 @@ _OWN_PORTS = {"http": ":80", "https": ":443"}
 class Address:
     """Where boto3 finds a bucket, and the region that it signs for."""
 
-    origin: str  # https://host
-    host: str
+    pool: urllib3.HTTPConnectionPool
+    host: str  # with its port unless that is the scheme's own
     path: str  # of the bucket; a key comes behind it
     region: str
     agent: str
@@ -78,7 +78,8 @@ class DirectClient:
         scope = _SCOPE.search(_text(request.headers.get("Authorization", "")))
         if scope:
             agent = _text(request.headers["User-Agent"])
-            self._address = _address(request.url, scope[1], agent)
+            pool = self._pools.connection_from_url(request.url)
+            self._address = _address(pool, request.url, scope[1], agent)
 
     def _put(self, operation: str, query: Mapping[str, str], params: Mapping[str, Any]) -> Any:
         if self._address is None:  # a push lists first, so that this is for others
@@ -96,9 +97,9 @@ class DirectClient:
             base64.b64decode(params["ChecksumSHA256"]).hex(),
         )
         body.seek(0)  # it may have been sent before
-        response = self._pools.urlopen(
+        response = address.pool.urlopen(
             "PUT",
-            address.origin + request.target,
+            request.target,
             body=body.pieces() if len(body) > PIECE_BYTES else body.read(),
             headers=signing.sign(request, self._keys(), address.region),
             retries=False,
@@ -144,11 +145,11 @@ def pools(
     )
 
 
-def _address(url: str, region: str, agent: str) -> Address:
+def _address(pool: urllib3.HTTPConnectionPool, url: str, region: str, agent: str) -> Address:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2].removesuffix(_OWN_PORTS.get(parts.scheme, ""))
     path = unquote(parts.path.rstrip("/"))
-    return Address(f"{parts.scheme}://{parts.netloc}", host, path, region, agent)
+    return Address(pool, host, path, region, agent)
 
 
 def _headers(address: Address, params: Mapping[str, Any]) -> dict[str, str]:

@@ -72,12 +72,15 @@ class FakeNetwork:
             found = self.answer(sent)
             return AWSResponse(sent.url, found.status, HeadersDict(found.headers), Raw(found.body))
 
-        def urlopen(_self: Any, method: str, url: str, *, headers: Any, body: Any, **_: Any) -> Any:
+        def urlopen(
+            pool: Any, method: str, target: str, *, headers: Any, body: Any, **_: Any
+        ) -> Any:
+            url = f"{pool.scheme}://{headers['Host']}{target}"
             found = self.answer(Sent(method, url, urllib3.HTTPHeaderDict(headers), body))
             return urllib3.HTTPResponse(found.body, found.headers, found.status)
 
         monkeypatch.setattr(URLLib3Session, "send", send)
-        monkeypatch.setattr(urllib3.PoolManager, "urlopen", urlopen)
+        monkeypatch.setattr(urllib3.HTTPConnectionPool, "urlopen", urlopen)
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
