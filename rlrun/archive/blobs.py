@@ -47,13 +47,13 @@ class Seal:
         It is base64, as S3 writes it: of the whole object, or with `-N` behind it that of the
         hashes of N parts.
         """
-        return checksum is not None and checksum in (_base64(self.sha256), self.composite)
+        return checksum is not None and checksum in (base64_of(self.sha256), self.composite)
 
     @property
     def composite(self) -> str:
         """The checksum of the parts' hashes, as S3 writes it: base64, `-`, and their number."""
         joined = b"".join(bytes.fromhex(one) for one in self.part_sha256s)
-        return f"{_base64(hashlib.sha256(joined).hexdigest())}-{len(self.part_sha256s)}"
+        return f"{base64_of(hashlib.sha256(joined).hexdigest())}-{len(self.part_sha256s)}"
 
     @property
     def is_small(self) -> bool:
@@ -61,7 +61,8 @@ class Seal:
         return len(self.part_sha256s) == 1
 
 
-def _base64(hexadecimal: str) -> str:
+def base64_of(hexadecimal: str) -> str:
+    """Return a hash in hex as S3 writes it."""
     return base64.b64encode(bytes.fromhex(hexadecimal)).decode()
 
 

@@ -1,7 +1,6 @@
 """Where an archive is: what the user wrote, read as a bucket and a prefix or as a folder."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -46,19 +45,6 @@ class FolderDestination:
 
 
 Destination = S3Destination | FolderDestination
-
-
-def find(
-    option: str | None, environment: Mapping[str, str], configured: str | None, root: Path
-) -> Destination:
-    """Return the destination: the option, else RLRUN_ARCHIVE, else the run's configuration.
-
-    Raises UsageError if there is none, or if what there is makes no sense.
-    """
-    for text in (option, environment.get(VARIABLE), configured):
-        if text:
-            return parse(text, root)
-    raise UsageError(f"no archive is named; give --to, or set {VARIABLE}: {_EXAMPLES}")
 
 
 def parse(text: str, root: Path) -> Destination:

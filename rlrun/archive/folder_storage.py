@@ -57,7 +57,7 @@ class FolderStorage:
         try:
             file = path.open("rb")
         except (FileNotFoundError, NotADirectoryError):
-            raise MissingObjectError(f"{path} is not there; 'rlrun verify --remote' tells what "
+            raise MissingObjectError(f"{path} is not there; 'rlrun verify RUN --remote' tells what "
                                      "else is missing") from None  # fmt: skip
         with file:
             file.seek(start)

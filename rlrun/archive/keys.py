@@ -123,6 +123,6 @@ def check_path(path: object) -> str:
     if not isinstance(path, str) or not is_safe_path(text):
         raise DamagedError(
             f"a manifest in the archive names the path {text[:200]!a}, which leaves its "
-            "folder; nothing of it was restored; 'rlrun verify --remote' tells which it is"
+            "folder; nothing of it was restored; 'rlrun verify RUN --remote' tells which it is"
         )
     return text

@@ -5,11 +5,11 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from typing import Any
 
-from rlrun.archive.blobs import Blob, part_bytes
+from rlrun.archive.blobs import Blob, base64_of, part_bytes
 from rlrun.archive.bucket import Bucket, CallError
 from rlrun.archive.probe import Abilities
 from rlrun.archive.s3_errors import Kind, Problem
-from rlrun.archive.sending import Stretch, base64_of, holds, send
+from rlrun.archive.sending import Stretch, holds, send
 from rlrun.archive.storage import Note
 from rlrun.archive.uploads import Upload, Uploads
 

@@ -5,7 +5,6 @@ one that comes with them, on an object and on a part, and that it tells the SHA-
 One that takes what is wrong merely repeats what it was told.
 """
 
-import base64
 import json
 import time
 from collections.abc import Callable
@@ -121,8 +120,8 @@ class _Trial:
         self._bucket = bucket
         self._key = bucket.full(key)
         self._seal = blobs.of_bytes(_CONTENT).seal
-        self._right = _base64(sha256(_CONTENT).digest())
-        self._wrong = _base64(sha256(_OTHER).digest())
+        self._right = blobs.base64_of(sha256(_CONTENT).hexdigest())
+        self._wrong = blobs.base64_of(sha256(_OTHER).hexdigest())
 
     def _try(self, operation: str, **params: Any) -> Any:
         return self._bucket.persist(
@@ -156,7 +155,7 @@ class _Trial:
 
     def refuses_wrong_md5(self) -> bool:
         """Return whether an object of another MD5 is refused."""
-        wrong = _base64(md5(_OTHER, usedforsecurity=False).digest())
+        wrong = blobs.base64_of(md5(_OTHER, usedforsecurity=False).hexdigest())
         return self._is_refused("put_object", ContentMD5=wrong)
 
     def tells_of_object(self) -> bool:
@@ -193,7 +192,3 @@ class _Trial:
         """Remove the object; what cannot be removed does no harm."""
         with suppress(CallError, ArchiveError):
             self._bucket.try_once("delete_object", Key=self._key)
-
-
-def _base64(digest: bytes) -> str:
-    return base64.b64encode(digest).decode()

@@ -161,7 +161,7 @@ def _reason(problem: Problem, around: Circumstances) -> str:
         Kind.EXPIRED: f"the credentials have expired ({name}); renew them in {around.source}",
         Kind.NO_BUCKET: f"there is no bucket {around.bucket!r} at {around.endpoint}; create it, or "
         "correct --to",
-        Kind.ABSENT: "it is not there; 'rlrun verify --remote' tells what else is missing",
+        Kind.ABSENT: "it is not there; 'rlrun verify RUN --remote' tells what else is missing",
         Kind.LOST_UPLOAD: f"the store does not know the upload any more; {again}",
         Kind.REFUSED: f"{around.endpoint} refuses it ({name}{_status(problem)}); see whether the "
         "store can do this and the bucket allows it",

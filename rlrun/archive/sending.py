@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rlrun.archive.blobs import Blob, Seal
+from rlrun.archive.blobs import Blob, Seal, base64_of
 from rlrun.archive.bodies import Body
 from rlrun.archive.bucket import Bucket, CallError
 from rlrun.archive.probe import Abilities
@@ -49,11 +49,6 @@ def send(
         _check_unchanged(stretch)
         raise CallError(Problem(Kind.DAMAGED, "another checksum"))
     return answer
-
-
-def base64_of(hexadecimal: str) -> str:
-    """Return a hash in hex as S3 writes it."""
-    return base64.b64encode(bytes.fromhex(hexadecimal)).decode()
 
 
 def _md5(body: Body) -> str:

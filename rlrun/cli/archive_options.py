@@ -15,6 +15,8 @@ from rlrun.cli import show
 from rlrun.config.load import load_config
 from rlrun.config.schema import ArchiveConfig, names_a_user
 from rlrun.errors import UsageError
+from rlrun.runs import archived
+from rlrun.runs.archived import Copy
 from rlrun.runs.layout import RunDir, find_root
 
 TO, FROM = "--to", "--from-archive"
@@ -152,3 +154,16 @@ def open_archive(
     folder = found.folder if isinstance(found, FolderDestination) else None
     words = reach.words if named else replace(reach, place=text).words
     return Archive(storage, transfers, folder, words)
+
+
+def open_for_run(run: RunDir, reach: Reach, known: Copy | None = None) -> Archive:
+    """Return the archive that a run is to come from.
+
+    A step that is known to be somewhere comes from there; else it is the archive that the run here,
+    if there is one, is configured for, or was last in.
+    """
+    if known is not None and reach.place is None:
+        reach = Reach(known.place, reach.credentials, reach.transfers, reach.root, reach.option)
+    notes = archived.notes(run)
+    last_place = notes[-1].place if notes else None
+    return open_archive(reach, settings_of(run), last_place=last_place)

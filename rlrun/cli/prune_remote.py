@@ -9,7 +9,7 @@ from functools import partial
 from rlrun.archive import catalog
 from rlrun.archive.remote_prune import RemotePruned, RemotePruner
 from rlrun.cli import archive_options as given
-from rlrun.cli import restore, sentences, show, text
+from rlrun.cli import sentences, show, text
 from rlrun.cli.archive_options import Archive, Reach
 from rlrun.cli.batch import Batch
 from rlrun.cli.config import aligned
@@ -45,7 +45,7 @@ def open_for(name: str | None, reach: Reach) -> Archive:
     """Return the archive, of which the run here may know more than the command line says."""
     if name is None:
         return given.open_archive(reach, None)
-    return restore.open_for(RunDir(runs_folder(find_root(reach.root)) / check_name(name)), reach)
+    return given.open_for_run(RunDir(runs_folder(find_root(reach.root)) / check_name(name)), reach)
 
 
 def names_of(place: Archive, name: str | None) -> list[str]:

@@ -17,7 +17,6 @@ from rlrun.cli.options import JsonOption, RootOption
 from rlrun.cli.transfer_view import TransferView
 from rlrun.errors import EXIT_DONE, EXIT_STOPPED_NOW, RunNotFoundError, UsageError
 from rlrun.runs import archived, checkpoints
-from rlrun.runs.archived import Copy
 from rlrun.runs.layout import RunDir, check_name, find_root, runs_folder
 
 StepOption = Annotated[
@@ -64,7 +63,7 @@ def restore(
     which = which_of(step)
     reach = Reach(from_archive, credentials, transfers, root, FROM)
     run = RunDir(runs_folder(find_root(root)) / check_name(name))
-    place = open_for(run, reach)
+    place = given.open_for_run(run, reach)
     title = f"run '{name}'"
     show.talk(f"{title}: restoring from {place.place}")
     with transfer_view.watched(title) as view:
@@ -101,19 +100,6 @@ def model_step_of(which: Which) -> int | None:
     if which == "all":
         raise UsageError("--model-only restores one model; give --step N, or leave --step out")
     return None if which == "latest" else which
-
-
-def open_for(run: RunDir, reach: Reach, known: Copy | None = None) -> Archive:
-    """Return the archive that a run is to come from.
-
-    A step that is known to be somewhere comes from there; else it is the archive that the run here,
-    if there is one, is configured for, or was last in.
-    """
-    if known is not None and reach.place is None:
-        reach = Reach(known.place, reach.credentials, reach.transfers, reach.root, reach.option)
-    notes = archived.notes(run)
-    last_place = notes[-1].place if notes else None
-    return given.open_archive(reach, given.settings_of(run), last_place=last_place)
 
 
 def show_run(
@@ -201,7 +187,7 @@ def bring_back(run: RunDir, steps: Sequence[int], reach: Reach, *, is_asked: boo
     for step in (one for one in steps if one not in here):
         copy = known.get(step)
         if is_asked:
-            if not fetch(run, step, open_for(run, reach, copy)):
+            if not fetch(run, step, given.open_for_run(run, reach, copy)):
                 return False
         elif copy is not None:
             raise RunNotFoundError(

@@ -5,7 +5,7 @@ from typing import Any
 
 from rlrun.archive.remote_check import Checker, Depth, RemoteCheck, RemoteFinding
 from rlrun.cli import archive_options as given
-from rlrun.cli import restore, sentences, show, text, transfer_view
+from rlrun.cli import sentences, show, text, transfer_view
 from rlrun.cli.archive_options import Archive, Reach
 from rlrun.errors import EXIT_DONE, EXIT_STOPPED_NOW, DamagedError
 from rlrun.runs import store
@@ -29,7 +29,7 @@ def verify_remote(name: str | None, reach: Reach, *, is_reading: bool, as_json: 
     run = (
         store.find_run(root, None) if name is None else RunDir(runs_folder(root) / check_name(name))
     )
-    place = restore.open_for(run, reach)
+    place = given.open_for_run(run, reach)
     show.talk(f"run '{run.name}': checking in {place.place}")
     with transfer_view.watched(f"run '{run.name}'") as view:
         checker = Checker(place.storage, run.name, is_reading, place.transfers, view.progress)

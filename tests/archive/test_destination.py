@@ -9,7 +9,6 @@ from rlrun.archive.credentials import Credentials
 from rlrun.archive.destination import (
     FolderDestination,
     S3Destination,
-    find,
     open_storage,
     parse,
     shares_file_system,
@@ -18,15 +17,6 @@ from rlrun.archive.folder_storage import FolderStorage
 from rlrun.errors import MissingExtraError, UsageError
 
 ROOT = Path("/root/of/runs")
-
-
-def test_the_option_comes_first_then_the_variable_then_the_configuration() -> None:
-    environment = {"RLRUN_ARCHIVE": "s3://from-variable"}
-    assert find("s3://from-option", environment, "/x", ROOT) == S3Destination("from-option")
-    assert find(None, environment, "/x", ROOT) == S3Destination("from-variable")
-    assert find(None, {"RLRUN_ARCHIVE": ""}, "/x", ROOT) == FolderDestination(Path("/x"))
-    with pytest.raises(UsageError, match="no archive is named; give --to, or set RLRUN_ARCHIVE"):
-        find(None, {}, None, ROOT)
 
 
 @pytest.mark.parametrize(

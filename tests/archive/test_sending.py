@@ -7,12 +7,13 @@ import pytest
 from support.fake_s3 import FakeS3, Refusal, b64
 
 from rlrun.archive import blobs
+from rlrun.archive.blobs import base64_of
 from rlrun.archive.bucket import Bucket, CallError
 from rlrun.archive.destination import S3Destination
 from rlrun.archive.probe import Abilities
 from rlrun.archive.retries import Patience
 from rlrun.archive.s3_errors import Kind
-from rlrun.archive.sending import Stretch, base64_of, get, head, holds, put_whole, send
+from rlrun.archive.sending import Stretch, get, head, holds, put_whole, send
 from rlrun.errors import StorageError
 
 DATA = b"content"

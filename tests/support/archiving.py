@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import boto3
 
-from rlrun.archive import s3_client
+from rlrun.archive import keys, s3_client
 from rlrun.archive.blobs import LEAST_PART_BYTES
 from rlrun.archive.cleanup import Cleaner
 from rlrun.archive.credentials import Credentials
@@ -24,7 +24,7 @@ from rlrun.archive.restore import Restorer
 from rlrun.archive.retries import Patience
 from rlrun.archive.s3_storage import S3Storage
 from rlrun.archive.storage import Storage
-from rlrun.runs import checkpoints
+from rlrun.runs import checkpoints, store
 from rlrun.runs.layout import RunDir, runs_folder
 from rlrun.runs.retention import Rules
 from support.run_maker import RunMaker
@@ -68,7 +68,10 @@ class Models:
         self.run = tree(run.path)
         self.store = FolderStorage(folder / "store")
         Pusher(run, self.root, self.store).push()
-        self.objects = {one.key: self.read(one.key) for one in self.store.list("")}
+        everything = {one.key: self.read(one.key) for one in self.store.list("")}
+        self.run_id = store.read_identity(run).id
+        self.claims = {key: data for key, data in everything.items() if claimed_by(key)}
+        self.objects = {key: everything[key] for key in everything if key not in self.claims}
         self.needed = {key: needed_by(data) for key, data in self.objects.items()
                        if "/manifests/" in key}  # fmt: skip
         restored = folder / "restored"
@@ -81,6 +84,11 @@ class Models:
     def copy_root(self, target: Path) -> RunDir:
         shutil.copytree(runs_folder(self.root), runs_folder(target), symlinks=True)
         return run_of(target)
+
+
+def claimed_by(key: str) -> str | None:
+    """Return the id of the run that a claim is of, None for another key."""
+    return keys.parse_owner(key.rpartition("/")[2])
 
 
 def needed_by(manifest: bytes) -> set[str]:
@@ -169,7 +177,7 @@ class Command:
         return place
 
     def fill(self, place: Place) -> None:
-        for key, data in self.models.objects.items():
+        for key, data in {**self.models.objects, **self.models.claims}.items():
             place.put(key, data)
 
     def world(self, number: int) -> tuple[Path, Place]:
@@ -210,10 +218,17 @@ class Command:
 
     def has_every_byte(self, place: Place) -> None:
         """Hold that every object of the run is there, byte for byte, and nothing else."""
-        there = place.keys()
-        assert set(there) == set(self.models.objects)
+        there = self.unclaimed(place)
+        assert there == set(self.models.objects)
         if self.looks_at_bytes:
             assert {key: place.read(key) for key in there} == self.models.objects
+
+    def unclaimed(self, place: Place) -> set[str]:
+        """Return all keys but the claims, which are of one push each and all of this run."""
+        there = set(place.keys())
+        owners = {key: claimed_by(key) for key in there}
+        assert set(owners.values()) == {None, self.models.run_id}
+        return {key for key in there if owners[key] is None}
 
     def close(self) -> None:
         """Hold that no case has changed the archive that all of them were given."""
@@ -312,7 +327,7 @@ class RemotePrune(Command):
         assert set(self.models.objects) <= set(place.keys())
 
     def judge_end(self, root: Path, place: Place) -> None:
-        assert set(place.keys()) == set(self.models.objects)
+        assert self.unclaimed(place) == set(self.models.objects)
 
 
 COMMANDS = {one.name: one for one in (Push, LargePush, CleanUp, Restore, RemotePrune)}
