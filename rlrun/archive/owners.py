@@ -32,7 +32,10 @@ def require(storage: Storage, found: Catalog, run_id: str) -> None:
         raise _refusal(storage, found.run_name, run_id, theirs)
     others = sorted(found.owners - {run_id})
     if others:
-        raise _refusal(storage, found.run_name, run_id, others[0])
+        hint = (
+            f"; if its push came to nothing, 'rlrun prune {found.run_name} --remote' removes its "
+        )
+        raise _refusal(storage, found.run_name, run_id, others[0], f"{hint}claim a day later")
 
 
 def claim(storage: Storage, found: Catalog, run_id: str) -> None:
@@ -53,9 +56,11 @@ def claim(storage: Storage, found: Catalog, run_id: str) -> None:
         raise
 
 
-def _refusal(storage: Storage, run_name: str, run_id: str, theirs: str) -> ArchiveError:
+def _refusal(
+    storage: Storage, run_name: str, run_id: str, theirs: str, hint: str = ""
+) -> ArchiveError:
     return ArchiveError(
         f"{storage.place} has another run under the name '{run_name}' (its id begins with "
         f"{theirs[:8]}, this one's with {run_id[:8]}); archive this one elsewhere with --to, "
-        "under another prefix or folder"
+        f"under another prefix or folder{hint}"
     )

@@ -101,29 +101,29 @@ class Pusher:
         Raises ArchiveError if the archive has another run of this name.
         """
         run_id = store.read_identity(self.run).id
-        self._copies = archived.copies(self.run)
-        new: list[Step] = []
-        known: list[StepKey] = []
-        skipped: list[Skipped] = []
-        for number in checkpoints.list_steps(self.run):
-            step = checkpoints.inspect(self.run, number, run_id=run_id, with_hashes=False)
-            if step.manifest is None:
-                skipped.append(_skipped(step))
-                continue
-            there = found.of_hash(number, step.manifest["manifest_hash"])
-            is_sound = there is not None and self._is_sound(there, step)
-            if there is not None and is_sound:
-                known.append(there)
-            if not is_sound or self.is_repairing:
-                new.append(step)
         owners.require(self.storage, found, run_id)
-        return Plan(tuple(new), tuple(known), tuple(skipped))
+        self._copies = archived.copies(self.run)
+        numbers = checkpoints.list_steps(self.run)
+        steps = [checkpoints.inspect(self.run, number, run_id=run_id, with_hashes=False)
+                 for number in numbers]  # fmt: skip
+        own = [(step, found.of_hash(step.step, step.manifest["manifest_hash"]))
+               for step in steps if step.manifest is not None]  # fmt: skip
+        are_sound = each(self._is_sound, own, at_once=self.transfers)
+        judged = list(zip(own, are_sound, strict=True))
+        return Plan(
+            tuple(step for (step, _), is_sound in judged if not is_sound or self.is_repairing),
+            tuple(key for (_, key), is_sound in judged if key is not None and is_sound),
+            tuple(_skipped(step) for step in steps if step.manifest is None),
+        )
 
-    def _is_sound(self, key: StepKey, step: Step) -> bool:
+    def _is_sound(self, pair: tuple[Step, StepKey | None]) -> bool:
         """Return whether a manifest that is listed is whole: noted here as proved, or read now.
 
         A push that was killed, or a store that does not look at what it takes, may have left less.
         """
+        step, key = pair
+        if key is None:
+            return False
         own = str((step.manifest or {})["manifest_hash"])
         copy = self._copies.get((step.step, own))
         if copy is not None and copy.place == self.storage.place:

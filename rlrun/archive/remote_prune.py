@@ -123,15 +123,18 @@ class RemotePruner:
         superseded = found.records[:-KEPT_RECORDS]
         kept: list[StepKey | RecordsKey] = [*found.steps, *found.records[-KEPT_RECORDS:]]
         needed: set[str] = set()
+        run_ids: set[str] = set()
         for key in kept:
             archived = catalog.fetch(self.storage, self.run_name, key)
             needed.update(entry.key for entry in archived.entries)
+            run_ids.add(archived.run_id)
         prefix = f"{self.run_name}/"
         spare: list[Leftover] = []
         num_too_young = 0
         old_records = {key.manifest: key for key in superseded}
         for stored in self.storage.list(prefix):
-            what = self._what(stored.key.removeprefix(prefix), needed, old_records)
+            key_in_run = stored.key.removeprefix(prefix)
+            what = _claim(key_in_run, run_ids) or self._what(key_in_run, needed, old_records)
             if what is None:
                 continue
             if now - stored.changed < self.grace_seconds:
@@ -178,3 +181,10 @@ class RemotePruner:
 
     def _upload(self, one: Unfinished) -> Leftover:
         return Leftover(one.key, 0, "unfinished upload")
+
+
+def _claim(key: str, run_ids: set[str]) -> str | None:
+    """Return what a claim is whose run has nothing else here, None if the key is another's."""
+    owner = keys.parse_owner(key.removeprefix(f"{keys.MANIFESTS}/"))
+    is_empty = owner is not None and owner not in run_ids
+    return "claim of a run that was never archived" if is_empty else None

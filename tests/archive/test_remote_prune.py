@@ -43,6 +43,27 @@ def test_what_no_manifest_needs_goes_and_nothing_else(prune: Any, storage: Any) 
     assert all_keys(storage) == before | {"sums/notes.txt", "other/thing"}
 
 
+def test_a_claim_goes_when_its_run_was_never_archived(prune: Any, storage: Any) -> None:
+    before = all_keys(storage)
+    stray, young = (keys.owner("sums", letter * 32, "0" * 12) for letter in "ab")
+    put(storage, stray)
+    put(storage, young, age=60)
+    found = prune()
+    assert [(one.key, one.what) for one in found.leftovers] == [
+        (stray, "claim of a run that was never archived")
+    ]
+    assert found.num_too_young == 1
+    assert all_keys(storage) == before | {young}
+
+
+def test_a_name_whose_first_push_came_to_nothing_is_free_again(push: Any, storage: Any) -> None:
+    put(storage, keys.owner("sums", "a" * 32, "0" * 12))
+    with pytest.raises(ArchiveError, match="removes its claim a day later"):
+        push()
+    RemotePruner(storage, "sums").prune()
+    assert len(push().new_steps) == 3
+
+
 def test_what_is_young_stays(prune: Any, storage: Any) -> None:
     put(storage, SPARE, age=GRACE_SECONDS - 600)
     found = prune()
