@@ -38,22 +38,25 @@ def require(storage: Storage, found: Catalog, run_id: str) -> None:
         raise _refusal(storage, found.run_name, run_id, others[0], f"{hint}claim a day later")
 
 
-def claim(storage: Storage, found: Catalog, run_id: str) -> None:
-    """Have the name, which `require` found free, for this run; ArchiveError if another was faster.
+def claim(storage: Storage, found: Catalog, run_id: str) -> Catalog:
+    """Have the name, which `require` found free, for this run; return what is there by then.
 
-    Two that are equally fast are both refused: the next of them has it.
+    Raises ArchiveError if another was faster.  Two that are equally fast are both refused: the next
+    of them has it.
     """
     if run_id in found.owners:
-        return
+        return catalog.read(storage, found.run_name)
     own = keys.owner(found.run_name, run_id, uuid4().hex)
     text = canonical.pretty({"run": found.run_name, "run_id": run_id}).encode()
     send_proved(storage, own, blobs.of_bytes(text), Progress())
     try:
-        require(storage, catalog.read(storage, found.run_name), run_id)
+        now = catalog.read(storage, found.run_name)
+        require(storage, now, run_id)
     except ArchiveError:
         with suppress(ArchiveError):  # the failure under way says it all
             storage.delete([own])
         raise
+    return now
 
 
 def _refusal(

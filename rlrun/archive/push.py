@@ -143,7 +143,6 @@ class Pusher:
         begun = self.clock()
         found = catalog.read(self.storage, self.run.name)
         plan = self.plan(found)
-        owners.claim(self.storage, found, store.read_identity(self.run).id)
         if plan.new_steps:
             self._look(found)
         self.progress.expect(sum(map(_size_of, plan.new_steps)))
@@ -169,13 +168,16 @@ class Pusher:
         )
 
     def _look(self, found: Catalog) -> None:
-        """Note what the archive has of the run already, and what of that is proved."""
+        """Note what the archive has of the run, and what of that is proved; then claim its name.
+
+        Nothing is sent before.
+        """
         if self._has_looked:
             return
         self._has_looked = True
         self._sizes = {one.key: one.size for one in self.storage.list(f"{self.run.name}/")}
-        # behind it, for what that prune has removed is not in it
-        self._is_beside_prune = bool(catalog.read(self.storage, self.run.name).marks)
+        now = owners.claim(self.storage, found, store.read_identity(self.run).id)
+        self._is_beside_prune = bool(now.marks)  # what that has removed was not listed above
         newest = None if self.is_repairing else self.fetched(found.newest_records)
         if newest is not None:
             self._refuse_older(newest)

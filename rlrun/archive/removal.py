@@ -1,4 +1,4 @@
-"""Objects of a bucket removed, a thousand a request, or one by one where a store wants that."""
+"""Objects of a bucket removed, hundreds a request, or one by one where a store wants that."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from rlrun.archive.bucket import Bucket, CallError
 from rlrun.archive.s3_errors import Kind, Problem
 from rlrun.errors import ArchiveError, first_few
 
-_BATCH = 1000
+_BATCH = 250  # S3 takes 1,000; a slow store would not answer that in the time a read has
 _MOST_SHOWN = 3
 _GONE = (Kind.ABSENT,)
 _LATER = (Kind.TRANSIENT, Kind.CONFLICT)

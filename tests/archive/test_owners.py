@@ -88,6 +88,9 @@ def test_an_archive_whose_claim_was_lost_is_told_by_its_manifests(
     found = catalog.read(storage, "sums")
     with pytest.raises(ArchiveError, match="another run"):
         owners.require(storage, found, THEIRS)
+    assert push().is_unchanged
+    assert claims(storage) == []
+    made.steps(31, 31)
     push()
     assert len(claims(storage)) == 1
 
