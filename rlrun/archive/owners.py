@@ -38,25 +38,22 @@ def require(storage: Storage, found: Catalog, run_id: str) -> None:
         raise _refusal(storage, found.run_name, run_id, others[0], f"{hint}claim a day later")
 
 
-def claim(storage: Storage, found: Catalog, run_id: str) -> Catalog:
-    """Have the name, which `require` found free, for this run; return what is there by then.
+def claim(storage: Storage, found: Catalog, run_id: str) -> None:
+    """Have the name, which `require` found free, for this run; ArchiveError if another was faster.
 
-    Raises ArchiveError if another was faster.  Two that are equally fast are both refused: the next
-    of them has it.
+    Two that are equally fast are both refused: the next of them has it.
     """
     if run_id in found.owners:
-        return catalog.read(storage, found.run_name)
+        return
     own = keys.owner(found.run_name, run_id, uuid4().hex)
     text = canonical.pretty({"run": found.run_name, "run_id": run_id}).encode()
     send_proved(storage, own, blobs.of_bytes(text), Progress())
     try:
-        now = catalog.read(storage, found.run_name)
-        require(storage, now, run_id)
+        require(storage, catalog.read(storage, found.run_name), run_id)
     except ArchiveError:
         with suppress(ArchiveError):  # the failure under way says it all
             storage.delete([own])
         raise
-    return now
 
 
 def _refusal(

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rlrun.archive import blobs, catalog, manifests, owners, proof, reading, remote_prune, snapshot
+from rlrun.archive import blobs, catalog, manifests, owners, proof, reading, snapshot
 from rlrun.archive.blobs import Blob, Seal
 from rlrun.archive.catalog import Catalog
 from rlrun.archive.keys import RecordsKey, StepKey
@@ -79,12 +79,10 @@ class Pusher:
     is_repairing: bool = False  # what the archive has is proved again, and sent where it is not
     progress: Progress = field(default_factory=Progress)
     sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.time  # that goes on while the machine sleeps
     _has_looked: bool = False  # at what the archive has of the run
     _sizes: dict[str, int] = field(default_factory=dict)  # of what was listed, by key
     _trusted: dict[str, Seal] = field(default_factory=dict)  # proved before the push, by key
     _needed: dict[str, Blob] = field(default_factory=dict)  # by the new manifests, by key
-    _is_beside_prune: bool = False  # that had begun when the archive was looked at
     _room: threading.Semaphore = field(init=False)  # for objects that are not small
     _copies: Mapping[tuple[int, str], Copy] = field(default_factory=dict)
     _facts: list[tuple[int, str, int]] = field(default_factory=list)  # of what was pushed
@@ -140,7 +138,6 @@ class Pusher:
 
     def push(self) -> Pushed:
         """Send what is missing; whatever ends it in between, the next push goes on."""
-        begun = self.clock()
         found = catalog.read(self.storage, self.run.name)
         plan = self.plan(found)
         if plan.new_steps:
@@ -154,7 +151,7 @@ class Pusher:
         newest = self._push_records(found, newest) or newest
         has_new_records = newest != found.newest_records
         if new_steps or has_new_records:
-            self._see_that_all_stays(self._at_risk(begun))
+            self._see_that_all_stays()
         if self._facts:  # known to be there from now on
             archived.note(self.run, "pushed", sorted(self._facts), self.storage.place)
         return Pushed(
@@ -176,8 +173,7 @@ class Pusher:
             return
         self._has_looked = True
         self._sizes = {one.key: one.size for one in self.storage.list(f"{self.run.name}/")}
-        now = owners.claim(self.storage, found, store.read_identity(self.run).id)
-        self._is_beside_prune = bool(now.marks)  # what that has removed was not listed above
+        owners.claim(self.storage, found, store.read_identity(self.run).id)
         newest = None if self.is_repairing else self.fetched(found.newest_records)
         if newest is not None:
             self._refuse_older(newest)
@@ -300,30 +296,17 @@ class Pusher:
             )
         proof.send_proved(self.storage, full, blobs.of_bytes(data), Progress())
 
-    def _at_risk(self, begun: float) -> dict[str, Blob]:
-        """Return what a prune may have taken meanwhile.
-
-        It leaves alone what is young, so that without one at work when the archive was looked at
-        this is what was there by then, sent again or not.
-        """
-        is_long = self.clock() - begun >= remote_prune.GRACE_SECONDS / 2
-        if is_long or self._is_beside_prune:
-            return self._needed
-        return {key: blob for key, blob in self._needed.items() if key in self._sizes}
-
-    def _see_that_all_stays(self, at_risk: Mapping[str, Blob]) -> None:
+    def _see_that_all_stays(self) -> None:
         """Send again what a prune took that had not seen the new manifests.
 
         Whoever removes objects has a mark in the archive meanwhile.
         """
-        if not at_risk:
-            return
         for _ in range(proof.NUM_SENDS):
             self._wait_for_prunes()
             sizes = {one.key: one.size for one in self.storage.list(f"{self.run.name}/")}
             lost = [
                 (key, blob)
-                for key, blob in at_risk.items()
+                for key, blob in self._needed.items()
                 if sizes.get(key) != blob.seal.size and not self._can_be_seen(key, blob.seal)
             ]
             if not lost:

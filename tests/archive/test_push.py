@@ -296,36 +296,10 @@ def take_at_records(spy: Any) -> list[str]:
 
 
 def test_what_a_prune_took_meanwhile_is_sent_again(made: Any, root: Path, spy: Any) -> None:
-    unlisted(made, root, spy)
     taken = take_at_records(spy)
     Pusher(made.run, root, spy).push()
     assert taken
     assert taken[0] in keys_of(spy)
-
-
-def test_beside_a_prune_what_was_not_there_before_is_looked_for_too(
-    made: Any, root: Path, spy: Any
-) -> None:
-    """The prune had removed it already, and asks once more, since no answer came."""
-    mark = keys.prune_mark("sums", "0" * 8, 1, "0" * 12)
-    spy.put(mark, blobs.of_bytes(b"{}"), lambda _: None)
-    taken = take_at_records(spy)
-    Pusher(made.run, root, spy, sleep=lambda _: spy.delete([mark])).push()
-    assert taken
-    assert taken[0] in keys_of(spy)
-
-
-def test_after_half_a_day_everything_is_looked_for(made: Any, root: Path, spy: Any) -> None:
-    taken = take_at_records(spy)
-    moments = iter([0.0, 43_200.0])
-    Pusher(made.run, root, spy, clock=lambda: next(moments)).push()
-    assert taken
-    assert taken[0] in keys_of(spy)
-
-
-def test_what_was_sent_just_now_is_not_looked_for(push: Any, spy: Any) -> None:
-    push(spy)
-    assert spy.calls.count(("list", "sums/")) == 1
 
 
 def test_a_run_that_is_being_rewound_is_not_archived_in_between(push: Any, made: Any) -> None:
