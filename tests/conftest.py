@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from support import jobs
+from support.memory import folder_in_memory
 from support.run_maker import CONFIG, RunMaker, record_of
 
 from rlrun.cli.app import run
@@ -42,6 +43,13 @@ settings.load_profile("rlrun")
 def micro_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random character model on disk, made in another process: this one computes nothing."""
     return jobs.make_model(tmp_path_factory.mktemp("models") / "micro")
+
+
+@pytest.fixture(scope="module")
+def memory_of_module() -> Iterator[Path]:
+    """A folder in memory for what the tests of a module start from."""
+    with folder_in_memory() as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -15,13 +15,6 @@ def memory_folder() -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture(scope="module")
-def memory_of_module() -> Iterator[Path]:
-    """A folder for what the tests of a module start from."""
-    with folder_in_memory() as folder:
-        yield folder
-
-
 @pytest.fixture(scope="session")
 def micro_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The micro model with one layer: what befalls files does not ask how deep a model is."""

@@ -136,10 +136,3 @@ def memory() -> Iterator[Path]:
     """A folder in memory, of one test."""
     with folder_in_memory() as folder:
         yield folder
-
-
-@pytest.fixture(scope="module")
-def memory_of_module() -> Iterator[Path]:
-    """A folder in memory, of all tests of a module."""
-    with folder_in_memory() as folder:
-        yield folder
