@@ -18,6 +18,7 @@ from rlrun.archive.cleanup import Cleaner
 from rlrun.archive.credentials import Credentials
 from rlrun.archive.destination import S3Destination
 from rlrun.archive.folder_storage import FolderStorage
+from rlrun.archive.lineage import Which
 from rlrun.archive.push import Pusher
 from rlrun.archive.remote_prune import RemotePruner
 from rlrun.archive.restore import Restorer
@@ -74,9 +75,12 @@ class Models:
         self.objects = {key: everything[key] for key in everything if key not in self.claims}
         self.needed = {key: needed_by(data) for key, data in self.objects.items()
                        if "/manifests/" in key}  # fmt: skip
-        restored = folder / "restored"
-        Restorer(self.store, restored, NAME).restore("latest")
-        self.restored = tree(run_of(restored).path)
+        self.restored = self._restored(folder / "restored", "latest")
+        self.restored_early = self._restored(folder / "early", 1)  # when only step 1 was there
+
+    def _restored(self, root: Path, which: Which) -> dict[str, bytes]:
+        Restorer(self.store, root, NAME).restore(which)
+        return tree(run_of(root).path)
 
     def read(self, key: str) -> bytes:
         return (self.store.folder / key).read_bytes()
