@@ -1,6 +1,6 @@
 """Remove checkpoints here whose copies in the archive this very command has proved."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from rlrun.archive import blobs, catalog, proof, snapshot
@@ -21,6 +21,7 @@ class Doubt:
 
     step: int
     reason: str
+    is_damage: bool = False  # of the copy: `--repair` sends it again
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +49,12 @@ class Cleaner:
         """
         pruner = Pruner(self.run, store.read_identity(self.run).id)
         found = catalog.read(self.storage, self.run.name)
-        fates, doubts = [], []
-        for fate in pruner.survey(self.rules):
-            reason = None
-            if fate.goes and fate.step not in will_be_pushed:
-                reason = self._unlisted(found, self._step(fate.step))
-            if reason:
-                doubts.append(Doubt(fate.step, reason))
-            fates.append(self._stays(fate, reason) if reason else fate)
-        return Cleaned(tuple(fates), tuple(doubts))
+
+        def judge(fate: Fate) -> Fate | Doubt:
+            is_known = fate.step in will_be_pushed or self._is_listed(found, self._step(fate.step))
+            return fate if is_known else Doubt(fate.step, "the archive does not list it")
+
+        return _cleaned(pruner.survey(self.rules), judge)
 
     def clean(self) -> Cleaned:
         """Remove what no rule keeps and what is proved to be in the archive, the oldest first.
@@ -68,14 +66,7 @@ class Cleaner:
         try:
             rewind.finish_pending(self.run, session=lock.TIDYING)
             checkpoints.remove_leftovers(self.run)
-            pruner = self._pruner_in_order()
-            fates, doubts = [], []
-            for fate in pruner.survey(self.rules):
-                reason = self._remove(fate) if fate.goes else None
-                if reason:
-                    doubts.append(Doubt(fate.step, reason))
-                fates.append(self._stays(fate, reason) if reason else fate)
-            return Cleaned(tuple(fates), tuple(doubts))
+            return _cleaned(self._pruner_in_order().survey(self.rules), self._remove)
         finally:
             held.release()
 
@@ -90,40 +81,35 @@ class Cleaner:
             pruner.note(newest)
         return pruner
 
-    def _stays(self, fate: Fate, reason: str) -> Fate:
-        return replace(fate, goes=False, reason=reason)
-
     def _step(self, number: int) -> Step:
         run_id = store.read_identity(self.run).id
         return checkpoints.inspect(self.run, number, run_id=run_id, with_hashes=False)
 
-    def _unlisted(self, found: Catalog, step: Step) -> str | None:
+    def _is_listed(self, found: Catalog, step: Step) -> bool:
         own = step.manifest
-        if own is None or found.of_hash(step.step, own["manifest_hash"]) is None:
-            return "the archive does not list it"
-        return None
+        return own is not None and found.of_hash(step.step, own["manifest_hash"]) is not None
 
-    def _remove(self, fate: Fate) -> str | None:
-        """Prove a checkpoint's copy and remove it here; return why it stays, None if it is gone."""
+    def _remove(self, fate: Fate) -> Fate | Doubt:
+        """Prove a checkpoint's copy and remove it here; return what became of it."""
         step = self._step(fate.step)
         self.progress.begin(f"proving step {fate.step}")
         try:
             with pins.hold(step.path):
-                reason, copy = self._doubt(step)
-        except (DamagedError, RunNotFoundError) as error:
-            return str(error)
-        if copy is None:
-            return reason
+                copy = self._proved(step)
+        except (DamagedError, RunNotFoundError) as error:  # what is here
+            return Doubt(fate.step, str(error))
+        if isinstance(copy, Doubt):
+            return copy
         fact = (step.step, str(copy.manifest_hash), copy.num_bytes)
         archived.note(self.run, "proved", [fact], self.storage.place)
         why = f"archived: proved to be in {self.storage.place} under {copy.step_key().folder}"
         if not retention.remove_step(self.run, step, why):
-            return "pinned or in use meanwhile"
+            return replace(fate, goes=False, reason="pinned or in use meanwhile")
         archived.note(self.run, "removed", [fact], self.storage.place)
-        return None
+        return fate
 
-    def _doubt(self, step: Step) -> tuple[str, Archived | None]:
-        """Return what the archive's copy is, or why it is not proved to be this checkpoint.
+    def _proved(self, step: Step) -> Archived | Doubt:
+        """Return the archive's copy of a checkpoint if it is proved to be that.
 
         Its manifest and each object are looked at now: nothing that was found earlier, or that the
         archive says only in a listing, is taken for proof.
@@ -134,21 +120,24 @@ class Cleaner:
         try:
             there = catalog.fetch(self.storage, self.run.name, key)
         except (MissingObjectError, DamagedError) as error:
-            return str(error), None
+            return Doubt(step.step, str(error), is_damage=True)
         if there != here:
-            return "the manifest in the archive lists other files than it has", None
+            reason = "the manifest in the archive lists other files than it has"
+            return Doubt(step.step, reason, is_damage=True)
         marks = catalog.read(self.storage, self.run.name).marks
         if marks:  # it may have looked before the manifest came; one that begins now sees it
             where = f"{self.storage.place}/{marks[0].key}"
-            return f"{where} says that 'rlrun prune --remote' is at work; wait for it", None
+            return Doubt(
+                step.step,
+                f"{where} says that 'rlrun prune --remote' is at work: wait for it; if none is, "
+                "run it once more, it removes what a killed one left",
+            )
         self.progress.expect(here.num_bytes)
-        doubts = [one for one in each(self._doubt_of, here.entries, at_once=self.transfers) if one]
-        if doubts:
-            return doubts[0], None
-        reason = self._unlisted_now(here)
-        return (reason, None) if reason else ("", here)
+        problems = each(self._problem_of, here.entries, at_once=self.transfers)
+        problem = next(filter(None, problems), None) or self._unlisted_now(here)
+        return Doubt(step.step, problem, is_damage=True) if problem else here
 
-    def _doubt_of(self, entry: Entry) -> str | None:
+    def _problem_of(self, entry: Entry) -> str | None:
         key = f"{self.run.name}/{entry.key}"
         problem = proof.doubt(self.storage, key, entry.seal, note=self.progress.heed)
         self.progress.note(entry.seal.size)
@@ -168,3 +157,15 @@ class Cleaner:
         if not lacking:
             return None
         return f"a fresh listing of {self.storage.place} does not have {prefix}{lacking[0]} as sent"
+
+
+def _cleaned(fates: Sequence[Fate], judge: Callable[[Fate], Fate | Doubt]) -> Cleaned:
+    """Return what became of each checkpoint, where those that no rule keeps are judged in order."""
+    judged, doubts = [], []
+    for fate in fates:
+        outcome = judge(fate) if fate.goes else fate
+        if isinstance(outcome, Doubt):
+            doubts.append(outcome)
+            outcome = replace(fate, goes=False, reason=outcome.reason)
+        judged.append(outcome)
+    return Cleaned(tuple(judged), tuple(doubts))

@@ -136,9 +136,9 @@ def show_cleanup(one: Report, order: Order) -> None:
 
 def refuse_doubts(one: Report, order: Order) -> None:
     """Raise UnprovedError if a checkpoint has no proved copy, and so was kept."""
-    kept = [doubt.step for doubt in one.cleaned.doubts] if one.cleaned else []
+    doubts = one.cleaned.doubts if one.cleaned else ()
     damaged = [skip.step for skip in one.sent.skipped if skip.is_damaged] if one.sent else []
-    if not kept and not damaged:
+    if not doubts and not damaged:
         return
     problems = []
     if damaged:
@@ -146,12 +146,16 @@ def refuse_doubts(one: Report, order: Order) -> None:
             f"{_steps(damaged)} cannot be archived as it does not verify ('rlrun verify "
             f"{one.run_name}' tells more)"
         )
-    if kept:
+    if damaged_there := [doubt.step for doubt in doubts if doubt.is_damage]:
         problems.append(
-            f"{_steps(kept)} stays because its copy is not proved ('rlrun archive {one.run_name} "
-            f"--repair{order.reach.words}' sends again what is damaged there)"
+            f"{_steps(damaged_there)} stays because its copy is not proved ('rlrun archive "
+            f"{one.run_name} --repair{order.reach.words}' sends again what is damaged there)"
         )
-    raise UnprovedError(f"run '{one.run_name}': {', and '.join(problems)}")
+    reasons = [doubt.reason for doubt in doubts if not doubt.is_damage]
+    for reason in dict.fromkeys(reasons):
+        steps = [doubt.step for doubt in doubts if doubt.reason == reason]
+        problems.append(f"{_steps(steps)} stays because its copy is not proved: {reason}")
+    raise UnprovedError(f"run '{one.run_name}': {'; and '.join(problems)}")
 
 
 def _steps(numbers: Sequence[int]) -> str:

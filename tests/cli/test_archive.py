@@ -15,7 +15,7 @@ import pytest
 from support.calls import recorded
 from support.run_maker import RunMaker, stopped_at_30
 
-from rlrun.archive import catalog
+from rlrun.archive import catalog, keys
 from rlrun.archive.folder_storage import FolderStorage
 from rlrun.archive.push import Pusher
 from rlrun.cli import archive as command
@@ -280,6 +280,36 @@ def test_one_whose_copy_is_not_proved_stays_and_is_code_14(
         f"--repair --to {store}' sends again what is damaged there)\n" in said.err
     )
     assert checkpoints.list_steps(sums.run) == [10, 30]
+
+
+def test_where_a_prune_is_at_work_the_advice_is_to_wait(
+    rlrun: Run, sums: RunMaker, store: Path
+) -> None:
+    rlrun("archive", "sums", "--to", str(store))
+    mark = store / keys.prune_mark("sums", "0" * 8, 1, "0" * 32)
+    mark.write_bytes(b"{}")
+    said = rlrun("archive", "sums", "--to", str(store), "--cleanup")
+    assert said.code == 14
+    assert (
+        "error: run 'sums': each of the steps 10, 20 stays because its copy is not proved: "
+        f"{mark} says that 'rlrun prune --remote' is at work: wait for it; if none is, run it once "
+        "more, it removes what a killed one left\n" in said.err
+    )
+    assert "--repair" not in said.err
+    assert checkpoints.list_steps(sums.run) == [10, 20, 30]
+
+
+def test_one_that_was_damaged_here_and_one_that_was_damaged_there_are_told_apart(
+    rlrun: Run, sums: RunMaker, store: Path
+) -> None:
+    rlrun("archive", "sums", "--to", str(store))
+    object_of(store, 10).write_bytes(b"54321")
+    (sums.run.step(20) / "model" / "weights").write_bytes(b"54321")
+    said = rlrun("archive", "sums", "--to", str(store), "--cleanup")
+    assert said.code == 14
+    assert "step 10 stays because its copy is not proved ('rlrun archive sums --repair" in said.err
+    assert "; and step 20 stays because its copy is not proved: " in said.err
+    assert checkpoints.list_steps(sums.run) == [10, 20, 30]
 
 
 def test_a_run_that_a_session_holds_is_pushed_and_not_cleaned_up(

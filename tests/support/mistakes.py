@@ -194,16 +194,16 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
     ),
     "a checkpoint goes here without proof of its copy": (
         Edit(
-            "rlrun.archive.cleanup:Cleaner._doubt_of",
+            "rlrun.archive.cleanup:Cleaner._problem_of",
             "problem = proof.doubt(self.storage, key, entry.seal, note=self.progress.heed)",
             "problem = None",
         ),
     ),
     "a checkpoint goes here without a fresh listing": (
         Edit(
-            "rlrun.archive.cleanup:Cleaner._doubt",
-            "reason = self._unlisted_now(here)",
-            "reason = None",
+            "rlrun.archive.cleanup:Cleaner._proved",
+            " or self._unlisted_now(here)",
+            "",
         ),
     ),
     "a manifest is sent before what it lists": (
