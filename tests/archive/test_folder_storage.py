@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.dying import dying_at
 
 from rlrun.archive import blobs
 from rlrun.archive.folder_storage import FolderStorage
@@ -64,15 +65,8 @@ def test_killed_at_any_file_operation_the_old_object_or_the_new_is_there(
 ) -> None:
     put(storage, "a/b", b"old")
     for number in range(20):
-        left = [number]
-
-        def die(_operation: str, _path: Path, left: list[int] = left) -> None:
-            left[0] -= 1
-            if left[0] < 0:
-                raise KeyboardInterrupt
-
         try:
-            with files.watched(die):
+            with dying_at(number):
                 put(storage, "a/b", b"new")
         except KeyboardInterrupt:
             assert read(storage, "a/b") in (b"old", b"new")

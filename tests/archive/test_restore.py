@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.dying import dying_at, num_operations
 from support.run_maker import RunMaker
 
 from rlrun.archive import catalog, keys
@@ -286,24 +287,14 @@ def test_a_manifest_of_another_run_restores_nothing(
 def test_killed_at_any_file_operation_the_same_command_ends_it(
     lost: Any, restore: Any, made: Any, root: Path
 ) -> None:
-    calls: list[int] = []
-    with files.watched(lambda _operation, _path: calls.append(0)):
-        restore()
+    num_calls = num_operations(restore)
     expected = tree(made.run.path)
     assert expected.items() <= lost.items()
-    num_calls = len(calls)
     assert num_calls > 60
     for number in range(num_calls):
         shutil.rmtree(made.run.path)
         shutil.rmtree(root / "archive", ignore_errors=True)
-        left = [number]
-
-        def die(_operation: str, _path: Path, left: list[int] = left) -> None:
-            left[0] -= 1
-            if left[0] < 0:
-                raise KeyboardInterrupt
-
-        with files.watched(die), pytest.raises(KeyboardInterrupt):
+        with dying_at(number), pytest.raises(KeyboardInterrupt):
             restore()
         restore()
         assert tree(made.run.path) == expected, number
@@ -485,20 +476,10 @@ def test_records_follow_a_session_after_any_kill(
     made.journals("group")
     Pusher(made.run, root, storage).push()
     shutil.copytree(there.path, tmp_path / "before", symlinks=True)
-    calls: list[int] = []
-    with files.watched(lambda _operation, _path: calls.append(0)):
-        follow()
-    for number in range(len(calls)):
+    for number in range(num_operations(follow)):
         shutil.rmtree(there.path)
         shutil.copytree(tmp_path / "before", there.path, symlinks=True)
-        left = [number]
-
-        def die(_operation: str, _path: Path, left: list[int] = left) -> None:
-            left[0] -= 1
-            if left[0] < 0:
-                raise KeyboardInterrupt
-
-        with files.watched(die), pytest.raises(KeyboardInterrupt):
+        with dying_at(number), pytest.raises(KeyboardInterrupt):
             follow()
         follow()
         assert there.train_log.read_bytes() == made.run.train_log.read_bytes(), number
