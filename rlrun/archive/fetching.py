@@ -12,7 +12,7 @@ from rlrun.archive.manifests import Archived, Entry
 from rlrun.archive.reading import NUM_READS, chunks, damaged
 from rlrun.archive.storage import Storage
 from rlrun.archive.transfers import Progress, each
-from rlrun.errors import LockedError, NoSpaceError
+from rlrun.errors import LockedError, MissingObjectError, NoSpaceError
 from rlrun.runs import files
 from rlrun.runs.checkpoints import num_bytes
 
@@ -33,8 +33,8 @@ class Fetcher:
     def fetch(self, found: Sequence[Archived]) -> None:
         """Have the objects of these manifests in the folder, whole and checked.
 
-        Raises DamagedError if one comes with other bytes again and again, NoSpaceError if all of it
-        does not fit.
+        Raises DamagedError if one is not there or comes with other bytes again and again,
+        NoSpaceError if all of it does not fit.
         """
         wanted = {
             entry.seal.sha256: (one.run_name, entry) for one in found for entry in one.entries
@@ -57,7 +57,11 @@ class Fetcher:
             return
         partial = path.with_name(f"{path.name}.part")
         for _ in range(NUM_READS):
-            if self._complete(key, entry, partial):
+            try:
+                is_whole = self._complete(key, entry, partial)
+            except MissingObjectError:  # although a manifest lists it
+                raise damaged(self.storage, key, "is not there") from None
+            if is_whole:
                 files.rename(partial, path)
                 return
             files.unlink(partial)

@@ -14,6 +14,10 @@ from rlrun.runs import canonical
 
 FORMAT_VERSION = 1
 MAX_BYTES = 64 * 2**20
+WAY_OUT = (  # of damage in the archive
+    "send it again with 'rlrun archive RUN --repair' where the run is still there, or restore "
+    "another step"
+)
 _HEX = set("0123456789abcdef")
 
 
@@ -159,7 +163,4 @@ def _entry(path: str, entry: Mapping[str, Any]) -> Entry:
 
 
 def _damaged(where: str, what: str) -> DamagedError:
-    return DamagedError(
-        f"{where} {what}, so what it lists cannot be trusted; push the run again with 'rlrun "
-        "archive' where it is still there, or restore another step"
-    )
+    return DamagedError(f"{where} {what}, so what it lists cannot be trusted; {WAY_OUT}")

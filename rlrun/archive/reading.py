@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from rlrun.archive import blobs
 from rlrun.archive.blobs import Seal, Sealer
+from rlrun.archive.manifests import WAY_OUT
 from rlrun.archive.storage import Storage
 from rlrun.errors import ArchiveError, DamagedError, InterruptedReadError
 
@@ -71,7 +72,4 @@ def read_back(
 
 def damaged(storage: Storage, key: str, what: str) -> DamagedError:
     """Return the error for an object that does not hold what it should."""
-    return DamagedError(
-        f"{storage.place}/{key} {what}; push the run again with 'rlrun archive' where it is still "
-        "there, or restore another step"
-    )
+    return DamagedError(f"{storage.place}/{key} {what}; {WAY_OUT}")

@@ -14,7 +14,6 @@ from rlrun.archive.cleanup import Cleaner
 from rlrun.archive.push import Pusher
 from rlrun.archive.restore import Restored, Restorer
 from rlrun.errors import (
-    ArchiveError,
     DamagedError,
     LockedError,
     RunExistsError,
@@ -231,7 +230,7 @@ def test_a_missing_object_restores_nothing(
 ) -> None:
     newest = catalog.read(storage, "sums").steps[-1]
     (storage.folder / "sums" / newest.folder / "model" / "weights").unlink()
-    with pytest.raises(ArchiveError, match="weights is not there"):
+    with pytest.raises(DamagedError, match=r"weights is not there; .*RUN --repair"):
         restore()
     assert not made.run.path.exists()
 
