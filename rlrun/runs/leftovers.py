@@ -8,14 +8,16 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 
+from rlrun.errors import StorageError
 from rlrun.runs import files, lock
 
 BOUND_SECONDS = 24 * 3600.0
 """How long nothing of another machine's folder may have changed before it counts as left."""
+_NUM_TRIES = 20  # to remove what others remove too
 _NAME = re.compile(r"\..*?(?:\.([0-9a-f]{8}))?\.([1-9][0-9]*)\.tmp")
-_PID_NAMESPACE = Path("/proc/self/ns/pid")  # containers of one machine have pids of their own
 
 
 def unfinished(path: Path) -> Path:
@@ -40,13 +42,26 @@ def dead(folder: Path, *, now: float | None = None) -> list[Path]:
 def remove_dead(folder: Path) -> None:
     """Remove what makers that died left in a folder."""
     for path in dead(folder):
-        files.remove_tree(path)
+        _remove_among_others(path)
+
+
+def _remove_among_others(path: Path) -> None:
+    """Remove a folder that other processes may be removing too, each what the others have left."""
+    for is_last in (*repeat(False, _NUM_TRIES - 1), True):
+        try:
+            files.remove_tree(path)
+        except (FileNotFoundError, StorageError):
+            if not path.exists():
+                return
+            if is_last:
+                raise
+        else:
+            return
 
 
 def here() -> str:
     """Return eight letters for this machine since it was started, and its space of pids."""
-    namespace = str(_PID_NAMESPACE.readlink()) if _PID_NAMESPACE.is_symlink() else ""
-    return hashlib.sha256(f"{lock.machine()} {namespace}".encode()).hexdigest()[:8]
+    return hashlib.sha256(f"{lock.machine()} {lock.pid_namespace()}".encode()).hexdigest()[:8]
 
 
 def _may_live(path: Path, machine: str | None, pid: int, now: float) -> bool:

@@ -27,6 +27,7 @@ TIDYING = 0
 _PATIENCE_SECONDS = 0.2
 _UNKNOWN = "unknown"
 _UPTIME = Path("/proc/uptime")
+_PID_NAMESPACE = Path("/proc/self/ns/pid")
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """How a file system says that it has no locks."""
 
@@ -39,6 +40,7 @@ class Owner:
     pid: int
     boot_id: str
     session: int  # 0: no session, but a command that tidies the run
+    pid_namespace: str = _UNKNOWN  # containers of one machine number their processes by themselves
 
     @property
     def is_session(self) -> bool:
@@ -48,12 +50,17 @@ class Owner:
 
 def this_process(session: int) -> Owner:
     """Return this process as the owner of a session."""
-    return Owner(socket.gethostname(), os.getpid(), _boot_id(), session)
+    return Owner(socket.gethostname(), os.getpid(), _boot_id(), session, pid_namespace())
 
 
 def _boot_id() -> str:
     path = Path("/proc/sys/kernel/random/boot_id")
     return path.read_text().strip() if path.exists() else _UNKNOWN
+
+
+def pid_namespace() -> str:
+    """Return what tells the processes that are numbered together with this one."""
+    return str(_PID_NAMESPACE.readlink()) if _PID_NAMESPACE.is_symlink() else _UNKNOWN
 
 
 def machine() -> str:
@@ -68,6 +75,11 @@ def is_here(owner: Owner) -> bool:
     if _UNKNOWN in (owner.boot_id, here.boot_id):
         return owner.host == here.host
     return owner.boot_id == here.boot_id
+
+
+def has_pid_here(owner: Owner) -> bool:
+    """Return whether an owner's pid is one of the processes that can be signalled from here."""
+    return is_here(owner) and owner.pid_namespace == pid_namespace()
 
 
 def _may_live_elsewhere(run: RunDir, owner: Owner, now: Callable[[], float]) -> bool:

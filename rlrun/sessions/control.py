@@ -38,16 +38,19 @@ def request_stop(run: RunDir, *, at_once: bool, kill: Kill = os.kill) -> Owner:
 
 
 def _require_same_machine(run: RunDir, holder: Owner) -> None:
-    here = lock.this_process(holder.session)
-    if not lock.is_here(holder):
-        raise LockedError(
-            f"run '{run.name}' is being written by pid {holder.pid} on {holder.host}, and this is "
-            f"{socket.gethostname()}{_other_boot(holder, here)}; run 'rlrun stop {run.name}' there"
-        )
+    if lock.has_pid_here(holder):
+        return
+    raise LockedError(
+        f"run '{run.name}' is being written by pid {holder.pid} on {holder.host}, and this is "
+        f"{socket.gethostname()}{_apart(holder)}; run 'rlrun stop {run.name}' there"
+    )
 
 
-def _other_boot(holder: Owner, here: Owner) -> str:
-    return ", another machine of that name" if holder.host == here.host else ""
+def _apart(holder: Owner) -> str:
+    """Return what tells the holder's machine from this one where their names do not."""
+    if lock.is_here(holder):
+        return ", the same machine with other numbers of processes, as a container has"
+    return ", another machine of that name" if holder.host == socket.gethostname() else ""
 
 
 def _send(run: RunDir, holder: Owner, number: signal.Signals, kill: Kill) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from support.dead import left_by_the_dead, of_process
 
-from rlrun.runs import leftovers, lock
+from rlrun.errors import StorageError
+from rlrun.runs import files, leftovers, lock
 
 
 @pytest.fixture
@@ -65,10 +66,10 @@ def test_one_that_does_not_say_where_it_is_made_may_be_another_machines(place: P
 def test_another_space_of_pids_is_another_machine(
     place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(leftovers, "_PID_NAMESPACE", tmp_path / "none")
+    monkeypatch.setattr(lock, "_PID_NAMESPACE", tmp_path / "none")
     name = left_by_the_dead(place)
     monkeypatch.undo()
-    if leftovers._PID_NAMESPACE.is_symlink():
+    if lock._PID_NAMESPACE.is_symlink():
         made(name)
         assert leftovers.dead(place.parent, now=1e9) == []
 
@@ -79,3 +80,28 @@ def test_another_space_of_pids_is_another_machine(
 def test_other_names_are_none_of_these(name: str, place: Path) -> None:
     made(place.with_name(name), age_seconds=1e8)
     assert leftovers.dead(place.parent, now=1e9) == []
+
+
+def test_what_another_process_removes_meanwhile_is_no_failure(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = made(left_by_the_dead(place))
+
+    def remove_first(operation: str, path: Path) -> None:
+        if path.exists():
+            path.rmdir() if path.is_dir() else path.unlink()
+
+    with files.watched(remove_first):
+        leftovers.remove_dead(place.parent)
+    assert not left.exists()
+
+
+def test_what_cannot_be_removed_is_said(place: Path) -> None:
+    left = made(left_by_the_dead(place))
+
+    def fill_again(operation: str, _path: Path) -> None:
+        if operation == "rmdir":
+            (left / "more").touch()
+
+    with files.watched(fill_again), pytest.raises((StorageError, FileExistsError)):
+        leftovers.remove_dead(place.parent)

@@ -207,7 +207,8 @@ def test_asking_who_holds_a_run_changes_nothing(run: RunDir, holder: int) -> Non
     before = (run.lock.read_bytes(), run.lock.stat())
     with recorded() as calls:
         found = lock.find_holder(run)
-    assert found == lock.Owner(socket.gethostname(), holder, lock.this_process(0).boot_id, 3)
+    here = lock.this_process(3)
+    assert found == lock.Owner(socket.gethostname(), holder, here.boot_id, 3, here.pid_namespace)
     assert calls == []
     assert (run.lock.read_bytes(), run.lock.stat()) == before
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rlrun.errors import LockedError, NothingToDoError
+from rlrun.runs import lock
 from rlrun.sessions.control import request_stop, wait_until_stopped
 
 Make = Callable[..., Any]
@@ -58,6 +59,16 @@ def test_a_holder_on_another_host_is_named(make_run: Make) -> None:
     maker.is_held_elsewhere(pid=4121, host="gpu-2")
     with pytest.raises(LockedError, match=r"pid 4121 on gpu-2, and this is .*'rlrun stop a' there"):
         request_stop(maker.run, at_once=False, kill=Kills())
+
+
+def test_a_holder_whose_processes_are_numbered_otherwise_gets_no_signal(
+    held: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "pid_namespace", lambda: "pid:[1]")
+    kill = Kills()
+    with pytest.raises(LockedError, match=r"the same machine with other numbers of processes"):
+        request_stop(held.run, at_once=True, kill=kill)
+    assert kill.sent == []
 
 
 def test_a_holder_that_ended_in_this_moment_is_no_error(held: Any) -> None:
