@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -133,9 +134,10 @@ def _device(around: Surroundings) -> Check:
         )  # fmt: skip
     except (subprocess.TimeoutExpired, OSError) as error:
         return Check("note", "device", f"nvidia-smi does not answer ({error}); check the driver")
-    listed = "; ".join(map(_gpu, result.stdout.splitlines()))
-    if result.returncode != 0 or not listed:
+    rows = [line.split(",") for line in result.stdout.splitlines()]
+    if result.returncode != 0 or not rows or not all(map(_is_gpu, rows)):
         return Check("note", "device", "nvidia-smi lists no GPU; check the driver, or use the CPU")
+    listed = "; ".join(map(_gpu, rows))
     torch = _version("torch") or ""
     if torch.endswith("+cpu"):
         said = f"{listed}; but torch {torch} is the build for CPUs; install the one for CUDA"
@@ -143,9 +145,14 @@ def _device(around: Surroundings) -> Check:
     return Check("ok", "device", listed)
 
 
-def _gpu(line: str) -> str:
-    """Return a line of `_GPU_QUERY` as words; some GPUs tell no memory of their own."""
-    index, name, *mebibytes = (word.strip() for word in line.split(","))
+def _is_gpu(row: Sequence[str]) -> bool:
+    """Return whether it is an answer to `_GPU_QUERY`, not a sentence about the driver."""
+    return len(row) == 4 and row[0].strip().isdigit()
+
+
+def _gpu(row: Sequence[str]) -> str:
+    """Return a row of `_GPU_QUERY` as words; some GPUs tell no memory of their own."""
+    index, name, *mebibytes = (word.strip() for word in row)
     if not all(number.isdigit() for number in mebibytes):
         return f"GPU {index}: {name}"
     free, total = (int(number) * 2**20 / 1e9 for number in mebibytes)
@@ -200,7 +207,8 @@ def _root(root: Path, folder: Path) -> Check:
         said = f"{error}; runs cannot be kept in {root}; give another --root"
         return Check("problem", "root", said, StorageError.exit_code)
     finally:
-        probe.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only file system refuses that too
+            probe.unlink(missing_ok=True)
     where = str(root) if folder == root else f"{root} (not there yet; {folder} is)"
     timed = f"{where}: 1 MB written and synced in {1000 * seconds:.0f} ms, locks work"
     if seconds > _SLOW_SECONDS:

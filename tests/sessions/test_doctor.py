@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support.dead import left_by_the_dead
 
+from rlrun.errors import StorageError
 from rlrun.runs import checkpoints
 from rlrun.sessions import doctor
 from rlrun.sessions.doctor import Check, Surroundings
@@ -75,6 +76,18 @@ def test_what_the_disk_refuses_is_said_with_the_way_out(
     assert (check.level, check.exit_code) == ("problem", 9)
     assert said in check.said
     assert list(root.iterdir()) == []
+
+
+def test_a_read_only_file_system_is_a_problem_among_the_others(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = OSError(errno.EROFS, "Read-only file system")
+    monkeypatch.setattr(doctor.files, "write_new", fails(StorageError("it is read-only")))
+    monkeypatch.setattr(Path, "unlink", fails(refusal))
+    checks = examined(root)
+    assert (checks["root"].level, checks["root"].exit_code) == ("problem", 9)
+    assert "it is read-only; runs cannot be kept in" in checks["root"].said
+    assert "space" in checks
 
 
 def test_a_file_system_without_locks_is_a_problem(
@@ -159,6 +172,8 @@ def test_gpus_are_listed_by_their_driver_with_their_memory(
 @pytest.mark.parametrize(
     "run",
     [
+        answers("NVIDIA-SMI has failed because it could not reach the driver\n", code=9),
+        answers("No devices were found\n"),
         answers(code=9),
         answers(""),
         fails(subprocess.TimeoutExpired("nvidia-smi", 20)),
