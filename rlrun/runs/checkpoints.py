@@ -132,10 +132,10 @@ def require(run: RunDir, step: int, *, run_id: str) -> Step:
 
 def check_space(run: RunDir, needed_bytes: int) -> None:
     """Raise StorageError unless a checkpoint of this size fits, with a little to spare."""
-    free = shutil.disk_usage(run.path).free
+    free = shutil.disk_usage(run.training_state).free
     if free < _SPACE_FACTOR * needed_bytes:
         raise NoSpaceError(
-            f"a checkpoint needs {needed_bytes / 1e6:,.0f} MB and {run.path} has "
+            f"a checkpoint needs {needed_bytes / 1e6:,.0f} MB and {run.training_state} has "
             f"{free / 1e6:,.0f} MB free; free some space, then 'rlrun resume {run.name}' goes on "
             "without generating anything again"
         )

@@ -27,6 +27,7 @@ _REMEDIES = {
     errno.EPERM: "check the permissions, or use another --root",
     errno.ENOTDIR: "a file stands where a folder must be; use another --root",
     errno.ENAMETOOLONG: "the path is too long; use another --root or a shorter --name",
+    errno.EXDEV: "the run directory spans two file systems; move all of it to one",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)

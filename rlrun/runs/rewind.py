@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 
-from rlrun.errors import DamagedError, LockedError
+from rlrun.errors import DamagedError, LockedError, StorageError
 from rlrun.runs import canonical, checkpoints, files, jsonl, manifest, pins, step_logs
 from rlrun.runs.jsonl import Record
 from rlrun.runs.layout import RunDir
@@ -39,7 +39,17 @@ def pending(run: RunDir) -> Rewind | None:
 
 
 def begin(run: RunDir, step: int) -> Rewind:
-    """Record the intent to go back to `step`, which is 0 or was verified; durable on return."""
+    """Record the intent to go back to `step`, which is 0 or was verified; durable on return.
+
+    Raises StorageError if nothing could be moved to where it is to go.
+    """
+    for part in (run.training_state, run.logs):
+        if part.stat().st_dev != run.path.stat().st_dev:
+            raise StorageError(
+                f"{part} is on another file system than {run.path}, so nothing can be moved from "
+                "one to the other; move the run to one file system, or go on from the step in "
+                "another run with --fork NEW_NAME"
+            )
     names = (f"rewind_{number}" for number in count())
     folder = next(name for name in names if not (run.abandoned_root / name).exists())
     intent = Rewind(step, folder)

@@ -164,7 +164,9 @@ def test_the_refusal_for_room_names_what_is_needed_and_what_there_is(
     run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_999_000_000))
-    with pytest.raises(StorageError, match=r"needs 2,000 MB and .*sums has 1,999 MB free"):
+    with pytest.raises(
+        StorageError, match=r"needs 2,000 MB and .*training_state has 1,999 MB free"
+    ):
         checkpoints.check_space(run, 2_000_000_000)
 
 

@@ -1,12 +1,14 @@
 """Going back: what is behind the step moves to one folder, and the run looks as it did then."""
 
+import shutil
 from collections.abc import Iterable
 
 import pytest
 from support import journal as made
 from support.calls import recorded
+from support.memory import folder_in_memory
 
-from rlrun.errors import DamagedError
+from rlrun.errors import DamagedError, StorageError
 from rlrun.runs import checkpoints, jsonl, rewind, rollout_journal
 from rlrun.runs.layout import RunDir
 from rlrun.runs.rollout_journal import RolloutJournal
@@ -142,3 +144,15 @@ def test_an_intent_that_does_not_read_is_said_with_the_way_out(run: RunDir) -> N
     run.rewind.write_text("{")
     with pytest.raises(DamagedError, match=r"rewind\.json cannot be read .*; remove it, then"):
         rewind.pending(run)
+
+
+def test_a_run_that_spans_two_file_systems_is_refused_before_anything_moves(run: RunDir) -> None:
+    take(run, (1, 1), (2, 2), saves=(1, 2))
+    with folder_in_memory() as memory:
+        if memory.stat().st_dev == run.path.stat().st_dev:
+            pytest.skip("there is no second file system here")
+        shutil.move(run.training_state, memory / "training_state")
+        run.training_state.symlink_to(memory / "training_state")
+        with pytest.raises(StorageError, match=r"is on another file system than .*--fork NEW_NAME"):
+            rewind.begin(run, 1)
+    assert not run.rewind.exists()
