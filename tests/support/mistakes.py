@@ -41,8 +41,8 @@ class Edit:
 
 NO_PROOF = Edit(
     "rlrun.trainer.checkpoint:_prove",
-    "if manifest.describe_bytes(written[name]) != entries[name]:",
-    "if False:",
+    "if manifest.describe_bytes(written[name]) == entries[name]:",
+    "if True:",
 )
 LOAD = "rlrun.trainer.checkpoint:load"
 MISTAKES: dict[str, tuple[Edit, ...]] = {
@@ -91,19 +91,19 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
         NO_PROOF,
         Edit(
             LOAD,
-            "    if isinstance(target, torch.optim.Optimizer):\n",
+            "    target.load_state_dict(state)\n",
             "    for entry in state.get('state', {}).values():\n"
             "            entry['exp_avg'] = entry['exp_avg'].bfloat16().float()\n"
-            "        if isinstance(target, torch.optim.Optimizer):\n",
+            "        target.load_state_dict(state)\n",
         ),
     ),
     "a moment is rounded when it is loaded, and that is proved": (
         Edit(
             LOAD,
-            "    if isinstance(target, torch.optim.Optimizer):\n",
+            "    target.load_state_dict(state)\n",
             "    for entry in state.get('state', {}).values():\n"
             "            entry['exp_avg'] = entry['exp_avg'].bfloat16().float()\n"
-            "        if isinstance(target, torch.optim.Optimizer):\n",
+            "        target.load_state_dict(state)\n",
         ),
     ),
     "the optimizer is not loaded": (

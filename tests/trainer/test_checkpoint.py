@@ -1,6 +1,7 @@
 """The training state leaves as bytes and comes back as the same state, or not at all."""
 
 import errno
+import io
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -45,8 +46,11 @@ def bytes_of(learner: Learner) -> dict[str, bytes]:
     return {name: bytes(data) for name, data in checkpoint.to_files(copy_of(learner)).items()}
 
 
-def publish(run: RunDir, files: dict[str, bytes], step: int = 3) -> Step:
-    checkpoints.publish(run, step, files, {"run_id": RUN_ID, "step": step, "session": 1})
+def publish(
+    run: RunDir, files: dict[str, bytes], step: int = 3, *, by_torch: str = torch.__version__
+) -> Step:
+    info = {"run_id": RUN_ID, "step": step, "session": 1, "fingerprint": {"torch": by_torch}}
+    checkpoints.publish(run, step, files, info)
     return checkpoints.require(run, step, run_id=RUN_ID)
 
 
@@ -139,6 +143,42 @@ def test_a_state_that_comes_back_with_other_bits_is_refused(
 
     monkeypatch.setattr(saved_form, "bytes_to_state", forgetful)
     with pytest.raises(DamagedError, match=r"optimizer\.pt came back with other bits than were"):
+        checkpoint.load(bench.learner, step)
+
+
+def in_another_form(state: bytes) -> bytes:
+    """Return the same state as another torch would write it."""
+    buffer = io.BytesIO()
+    torch.save(saved_form.bytes_to_state(state), buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
+def test_what_another_torch_wrote_in_another_form_is_compared_by_value(
+    make_bench: MakeBench, run: RunDir
+) -> None:
+    files = bytes_of(trained(make_bench()))
+    other = {**files, "optimizer.pt": in_another_form(files["optimizer.pt"])}
+    assert other != files
+    learner = make_bench().learner
+    checkpoint.load(learner, publish(run, other, by_torch="2.8.0"))
+    assert bytes_of(learner) == files
+    with pytest.raises(DamagedError, match=r"optimizer\.pt came back with other bits"):
+        checkpoint.load(learner, publish(run, other, step=4))
+
+
+def test_what_another_torch_wrote_is_refused_if_it_does_not_come_back(
+    bench: Workbench, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = publish(run, bytes_of(trained(bench)), by_torch="2.8.0")
+    load = bench.learner.optimizer.load_state_dict
+
+    def lossy(state: dict[str, Any]) -> None:
+        load(state)
+        for moments in bench.learner.optimizer.state.values():
+            moments["exp_avg"].copy_(moments["exp_avg"].bfloat16().float())
+
+    monkeypatch.setattr(bench.learner.optimizer, "load_state_dict", lossy)
+    with pytest.raises(DamagedError, match=r"optimizer\.pt came back with other bits"):
         checkpoint.load(bench.learner, step)
 
 
