@@ -8,6 +8,7 @@
     ├── LockedError           5  another session is writing the run
     ├── DamagedError          6  what is on disk does not verify
     ├── NothingToDoError      7  the run is already where this session would take it
+    │   └── FinishedError     7  it has taken all of its steps
     ├── WorkerError           8  the training process, or an engine's, failed
     │   ├── NotFiniteError    8  a loss, gradient or probability is not finite
     │   ├── EngineError       8  an engine cannot be started, died or hung
@@ -80,6 +81,10 @@ class NothingToDoError(RlrunError):
     """The session would take no step."""
 
     exit_code = 7
+
+
+class FinishedError(NothingToDoError):
+    """The run has taken all of its steps."""
 
 
 class WorkerError(RlrunError):

@@ -78,7 +78,14 @@ def resume(
     admission.refuse_foreign(run)
     if fork_name is not None:
         return work_on_fork(run, whence, fork_name, orders, overrides or ())
-    settings = admission.settings_of(run, overrides or (), allow_inexact=allow_inexact)
+    return work_on(run, whence, orders, overrides or (), allow_inexact=allow_inexact)
+
+
+def work_on(
+    run: RunDir, whence: "Whence", orders: Orders, overrides: Sequence[str], *, allow_inexact: bool
+) -> int:
+    """Work a session on a run with its own configuration, some settings changed."""
+    settings = admission.settings_of(run, overrides, step=whence.step, allow_inexact=allow_inexact)
     return go_on(run, orders, settings, whence, allow_inexact=allow_inexact)
 
 
@@ -142,12 +149,14 @@ def work_on_fork(
     parent: RunDir, whence: Whence, name: str, orders: Orders, overrides: Sequence[str]
 ) -> int:
     """Make another run that begins at the parent's step, and work a session on it."""
-    settings = admission.settings_of(parent, overrides, allow_inexact=True)
+    settings = admission.settings_of(parent, overrides, step=whence.step, allow_inexact=True)
     launch.require_train_extra(launch.TRAIN_PACKAGES)
     step = admission.newest_step(parent) if whence.step is None else whence.step
     admission.refuse_misfit(parent, step, settings)
     if not bring_back(parent, whence):
         return EXIT_STOPPED_NOW
+    admission.refuse_misfit(parent, step, settings)  # what was fetched tells more
+    inexact = admission.differences(parent, step, settings.new)
     run = fork.fork(
         parent,
         step,
@@ -157,12 +166,14 @@ def work_on_fork(
         now=datetime.now(UTC),
     )
     show.talk(f"forked run '{run.name}' from step {step} of '{parent.name}' in {run.path}")
+    if inexact:
+        listed = "; ".join(map(describe, inexact))
+        show.talk(f"it goes on otherwise than step {step} was made: {listed}")
     request = SessionRequest(
         steps=orders.steps,
         max_seconds=orders.max_seconds,
         device=orders.device,
-        allow_inexact=bool(settings.inexact),  # another run may be about something else
+        allow_inexact=bool(inexact),  # another run may be about something else
         changes=settings.changes,
-        inexact=tuple(map(describe, settings.inexact)),
     )
     return watch.work(watch.NewSession(run, request, settings.num_groups, orders))

@@ -121,9 +121,12 @@ def start_or_continue(
 def continue_as_asked(run: RunDir, asked: RunConfig, orders: Orders) -> int:
     """Work a session on a run whose configuration is what was asked for; 0 if it is finished."""
     admission.refuse_foreign(run)
-    settings = admission.settings_of(run, (), allow_inexact=False)
-    for key in admission.kept_settings(run, settings.old, asked):
-        show.talk(f"the run keeps its own {key} ('rlrun resume --set' changes it)")
+    if store.is_untouched(run):  # a session that failed before it made anything
+        settings = admission.settings_as_asked(run, asked)
+    else:
+        settings = admission.settings_of(run, (), allow_inexact=False)
+        for key in admission.kept_settings(run, settings.old, asked):
+            show.talk(f"the run keeps its own {key} ('rlrun resume --set' changes it)")
     show.talk(f"continuing run '{run.name}'")
     try:
         return resume.go_on(run, orders, settings, resume.Whence(), allow_inexact=False)

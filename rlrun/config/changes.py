@@ -9,7 +9,8 @@ from rlrun.config.schema import RunConfig
 from rlrun.config.yaml_source import render
 
 _FREE_SECTIONS = frozenset({"saving", "eval", "archive"})
-_PLACES = frozenset({"model.path", "model.initial_adapter", "task.path"})
+PLACES = frozenset({"model.path", "model.initial_adapter", "task.path"})
+"""Where a model or data is; what is there is told by its hash."""
 _HORIZON = frozenset({"train.max_steps", "train.num_epochs"})
 
 
@@ -51,7 +52,7 @@ def describe(change: Change) -> str:
 
 def _is_free(key: str, is_constant: bool) -> bool:
     is_free_section = key.split(".")[0] in _FREE_SECTIONS
-    return is_free_section or key in _PLACES or (is_constant and key in _HORIZON)
+    return is_free_section or key in PLACES or (is_constant and key in _HORIZON)
 
 
 def extension(config: RunConfig) -> str:

@@ -20,7 +20,6 @@ class SessionRequest:
     allow_inexact: bool = False
     config: Mapping[str, Any] | None = None  # the new configuration, if it is to change
     changes: tuple[str, ...] = ()  # the change, as sentences for the ledger
-    inexact: tuple[str, ...] = ()  # of it, what a fork does otherwise than its parent
 
     def to_text(self) -> str:
         """Return the request as the worker's argument."""
@@ -30,6 +29,4 @@ class SessionRequest:
     def from_text(cls, text: str) -> "SessionRequest":
         """Return the request of a worker's argument."""
         fields = json.loads(text)
-        return cls(
-            **{**fields, "changes": tuple(fields["changes"]), "inexact": tuple(fields["inexact"])}
-        )
+        return cls(**{**fields, "changes": tuple(fields["changes"])})

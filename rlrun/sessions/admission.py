@@ -5,12 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlrun.config.changes import Change, compare, describe, extension
-from rlrun.config.load import apply_overrides, config_to_dict, load_config
+from rlrun.config.changes import PLACES, Change, compare, describe, extension
+from rlrun.config.load import apply_overrides, config_from_dict, config_to_dict, load_config
 from rlrun.config.schema import RunConfig
-from rlrun.errors import InexactError, NothingToDoError, RunNotFoundError, UsageError
-from rlrun.runs import checkpoints, ledger, lock, store
+from rlrun.errors import (
+    FinishedError,
+    InexactError,
+    NothingToDoError,
+    RunNotFoundError,
+    UsageError,
+)
+from rlrun.runs import checkpoints, ledger, lock, manifest, store
 from rlrun.runs.layout import RunDir
+from rlrun.runs.ledger import Session
 from rlrun.sessions import preflight, state
 
 _SHAPES = frozenset({"model.lora", "model.lora.rank", "model.lora.target_modules"})
@@ -35,8 +42,10 @@ class Settings:
         return config_to_dict(self.new) if self.changes else None
 
 
-def settings_of(run: RunDir, overrides: Sequence[str], *, allow_inexact: bool) -> Settings:
-    """Return the run's settings with `--set` on top.
+def settings_of(
+    run: RunDir, overrides: Sequence[str], *, step: int | None = None, allow_inexact: bool
+) -> Settings:
+    """Return the run's settings with `--set` on top, to go on from a step, or the newest.
 
     Raises InexactError, naming each difference that enters an update, unless they are allowed or
     the run is untouched: then nothing could differ.
@@ -44,14 +53,44 @@ def settings_of(run: RunDir, overrides: Sequence[str], *, allow_inexact: bool) -
     old = load_config(str(run.config), ()).config
     new = preflight.located(apply_overrides(old, overrides), Path.cwd())
     changes = compare(old, new)
-    if changes.inexact and not allow_inexact and not store.is_untouched(run):
-        listed = "; ".join(map(describe, changes.inexact))
+    inexact = _not_put_back(run, step, new, changes.inexact)
+    if inexact and not allow_inexact and not store.is_untouched(run):
+        listed = "; ".join(map(describe, inexact))
         raise InexactError(
             f"run '{run.name}' would not continue exactly, because its updates depend on this: "
             f"{listed}; leave it out, or accept that with --allow-inexact"
         )
     described = tuple(map(describe, (*changes.free, *changes.inexact)))
-    return Settings(old, new, described, changes.inexact)
+    return Settings(old, new, described, inexact)
+
+
+def _not_put_back(
+    run: RunDir, step: int | None, new: RunConfig, changes: Sequence[Change]
+) -> tuple[Change, ...]:
+    """Return the changes but those to what the step was made with: they make it exact again."""
+    if not changes:
+        return ()
+    differing = {change.key for change in differences(run, step, new)}
+    known = config_of(run, step) is not None
+    return tuple(one for one in changes if not known or one.key in differing)
+
+
+def differences(run: RunDir, step: int | None, config: RunConfig) -> tuple[Change, ...]:
+    """Return where a configuration is another computation than what made a step, or the newest."""
+    made_with = config_of(run, step)
+    return () if made_with is None else compare(made_with, config).inexact
+
+
+def config_of(run: RunDir, step: int | None) -> RunConfig | None:
+    """Return what a step, or the newest, was made with, by its manifest; None if none tells."""
+    run_id = store.read_identity(run).id
+    if step is None:
+        found, _ = checkpoints.newest_valid(run, run_id=run_id, with_hashes=False)
+    else:
+        found = checkpoints.inspect(run, step, run_id=run_id, with_hashes=False)
+    if found is None or found.manifest is None:
+        return None
+    return config_from_dict(found.manifest["config"], f"{found.path / manifest.FILE_NAME}")
 
 
 def refuse_foreign(run: RunDir) -> None:
@@ -72,7 +111,8 @@ def refuse_held(run: RunDir) -> None:
 
 def refuse_misfit(parent: RunDir, step: int, settings: Settings) -> None:
     """Raise an error if a fork could not go on from the step with these settings."""
-    shapes = [change for change in settings.inexact if change.key in _SHAPES]
+    changes = (*settings.inexact, *differences(parent, step, settings.new))
+    shapes = [change for change in changes if change.key in _SHAPES]
     if shapes:
         raise UsageError(
             f"the weights of step {step} do not fit {describe(shapes[0])}; leave it out, or start "
@@ -87,8 +127,8 @@ def refuse_misfit(parent: RunDir, step: int, settings: Settings) -> None:
 
 
 def newest_step(run: RunDir) -> int:
-    """Return the newest step that looks valid; RunNotFoundError if there is none."""
-    newest, _ = checkpoints.newest_valid(run, run_id=store.read_identity(run).id, with_hashes=False)
+    """Return the newest step that verifies; RunNotFoundError if there is none."""
+    newest, _ = checkpoints.newest_valid(run, run_id=store.read_identity(run).id, with_hashes=True)
     if newest is None:
         raise RunNotFoundError(
             f"run '{run.name}' has no checkpoint to fork from; 'rlrun resume {run.name} --steps 1' "
@@ -112,36 +152,46 @@ def refuse_unfit(run: RunDir, step: int, *, is_rewind: bool) -> None:
 def refuse_older(run: RunDir, step: int) -> None:
     """Raise UsageError if the run has a newer valid checkpoint than the step."""
     run_id = store.read_identity(run).id
-    newest, _ = checkpoints.newest_valid(run, run_id=run_id, with_hashes=False)
+    newest, _ = checkpoints.newest_valid(run, run_id=run_id, with_hashes=True)
     if newest is not None and newest.step > step:
         raise checkpoints.refuse_older(run, step, newest.step)
 
 
 def refuse_finished(run: RunDir, settings: Settings) -> None:
-    """Raise NothingToDoError if the run's last session ended where the run ends."""
-    sessions = reversed(ledger.read(run, is_lenient=True))  # the session mends it
-    last = next((session for session in sessions if session.start), None)
-    if last is None or last.start is None or last.end is None or last.end.outcome != "finished":
+    """Raise FinishedError if the run's last session ended where the run ends, and that is there.
+
+    A last checkpoint that does not verify, or is gone, is made again from what is journaled.
+    """
+    sessions = ledger.read(run, is_lenient=True)  # the session mends it
+    ends = (one.end for one in reversed(sessions) if one.start or _is_finished(one))
+    last = next(ends, None)
+    start = state.last_start(sessions)
+    if last is None or last.outcome != "finished" or start is None or run.rewind.exists():
         return
-    if run.rewind.exists() or state.summarise(run).step < last.end.step:
-        return  # it went back since
-    step, max_steps = last.end.step, settings.new.train.max_steps
+    max_steps = settings.new.train.max_steps
     if max_steps is None and settings.new.train == settings.old.train:
-        max_steps = last.start.max_steps  # how many steps its epochs are, only a worker knows
-    if max_steps is not None and step >= max_steps:
-        raise NothingToDoError(
-            f"run '{run.name}' is finished at step {step} of {max_steps}; extend it with "
+        max_steps = start.max_steps  # how many steps its epochs are, only a worker knows
+    run_id = store.read_identity(run).id
+    newest, _ = checkpoints.newest_valid(run, run_id=run_id, with_hashes=True)
+    if newest is not None and max_steps is not None and newest.step >= max_steps:
+        raise FinishedError(
+            f"run '{run.name}' is finished at step {newest.step} of {max_steps}; extend it with "
             f"'rlrun resume {run.name} {extension(settings.new)}'"
         )
+
+
+def _is_finished(session: Session) -> bool:
+    return session.end is not None and session.end.outcome == "finished"
 
 
 def kept_settings(run: RunDir, own: RunConfig, asked: RunConfig) -> list[str]:
     """Return the settings that a run keeps although another value of them is asked for.
 
-    Raises InexactError if what is asked for is another computation, or another end.
+    Raises InexactError if what is asked for is another computation, another end, or about a model
+    or data in another place: whether they are the same is not looked at here.
     """
     changes = compare(own, asked)
-    refused = [*changes.inexact, *(one for one in changes.free if one.key.startswith("train."))]
+    refused = [*changes.inexact, *(one for one in changes.free if _decides(one.key))]
     if refused:
         listed = "; ".join(map(describe, refused))
         raise InexactError(
@@ -150,3 +200,14 @@ def kept_settings(run: RunDir, own: RunConfig, asked: RunConfig) -> list[str]:
             "give another --name"
         )
     return [change.key for change in changes.free]
+
+
+def _decides(key: str) -> bool:
+    return key.startswith("train.") or key in PLACES
+
+
+def settings_as_asked(run: RunDir, asked: RunConfig) -> Settings:
+    """Return the settings of a run that nothing was made of yet, replaced by those asked for."""
+    old = load_config(str(run.config), ()).config
+    changes = compare(old, asked)
+    return Settings(old, asked, tuple(map(describe, (*changes.free, *changes.inexact))), ())

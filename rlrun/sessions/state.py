@@ -88,7 +88,7 @@ def last_that_counts(sessions: Sequence[Session]) -> Session | None:
 def _was_refused(session: Session) -> bool:
     if session.start is not None or session.end is None:
         return False
-    return session.end.exit_code in _REFUSALS
+    return session.end.outcome == "failed" and session.end.exit_code in _REFUSALS
 
 
 def last_start(sessions: Sequence[Session]) -> SessionStart | None:

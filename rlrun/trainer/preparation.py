@@ -1,14 +1,11 @@
 """From a run on disk and a request to a session that is ready to train."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rlrun.config.changes import compare as compare_configs
-from rlrun.config.changes import describe, extension
-from rlrun.config.load import config_from_dict, dump_config, load_config
-from rlrun.config.schema import RunConfig
-from rlrun.errors import InexactError, NothingToDoError
+from rlrun.config.changes import extension
+from rlrun.config.load import dump_config
+from rlrun.errors import FinishedError, NothingToDoError
 from rlrun.policy.device import find_device
 from rlrun.runs import ledger, mending, rewind, step_logs, store
 from rlrun.runs.layout import RunDir
@@ -21,22 +18,11 @@ from rlrun.runs.store import Identity
 from rlrun.trainer import checkpoint, fingerprint, recovery
 from rlrun.trainer.batches import BatchSource
 from rlrun.trainer.fingerprint import Verdict
+from rlrun.trainer.orders import Orders, take_orders
 from rlrun.trainer.recovery import StartingPoint
 from rlrun.trainer.session import Plan, Progress, Session
 from rlrun.trainer.stopping import Stopper
 from rlrun.trainer.workbench import Workbench, build_workbench
-
-_KEPT_BY_REPLAYS = "model."
-_NOT_IN_NUMERICS = frozenset({"model.gradient_checkpointing"})
-
-
-@dataclass(frozen=True, slots=True)
-class Orders:
-    """The configuration in force from now on, and what of it is another computation."""
-
-    config: RunConfig
-    inexact_keys: tuple[str, ...]
-    inexact: tuple[str, ...]  # as sentences
 
 
 def prepare(
@@ -48,14 +34,13 @@ def prepare(
     """
     number = held.owner.session
     identity = store.read_identity(run)
-    orders = _take_orders(run, request)
     said = [*said, *mending.mend_notes(run, session=number)]
     if finished := rewind.finish_pending(run, session=number):
         said.append(finished)
     start = _find_start(run, identity, request)
     if not request.is_rewind:
         recovery.tidy(run, start, session=number)
-    _check_replayable(run, orders, start)
+    orders = take_orders(run, request, start)
     bench = build_workbench(
         orders.config,
         device=find_device(request.device),
@@ -83,21 +68,6 @@ def prepare(
     return Session(plan, bench, source, journal, progress, stopper, pruner)
 
 
-def _take_orders(run: RunDir, request: SessionRequest) -> Orders:
-    current = load_config(str(run.config), []).config
-    if request.config is None:
-        return Orders(current, (), ())
-    wanted = config_from_dict(dict(request.config), "the session's request")
-    changes = () if store.is_untouched(run) else compare_configs(current, wanted).inexact
-    sentences = tuple(describe(change) for change in changes)
-    if sentences and not request.allow_inexact:
-        raise InexactError(
-            f"these settings enter an update: {'; '.join(sentences)}; keep them, or give up the "
-            "promise of exactness with --allow-inexact"
-        )
-    return Orders(wanted, tuple(change.key for change in changes), sentences)
-
-
 def _find_start(run: RunDir, identity: Identity, request: SessionRequest) -> StartingPoint:
     if request.is_rewind and request.from_step is not None:
         return recovery.find_older_starting_point(run, run_id=identity.id, step=request.from_step)
@@ -113,21 +83,6 @@ def _go_back(run: RunDir, start: StartingPoint, number: int) -> list[str]:
     return [f"went back to step {intent.step}; {where}", *lost]
 
 
-def _check_replayable(run: RunDir, orders: Orders, start: StartingPoint) -> None:
-    """Raise InexactError if journaled steps would be taken again with another model."""
-    odd = [
-        key
-        for key in orders.inexact_keys
-        if key.startswith(_KEPT_BY_REPLAYS) and key not in _NOT_IN_NUMERICS
-    ]
-    if odd and start.recovered.batches:
-        last = max(batch["last_step"] for batch in start.recovered.batches.values())
-        raise InexactError(
-            f"the journal holds steps {start.step + 1} to {last} that were made with another "
-            f"{odd[0]}; take them with 'rlrun resume {run.name} --steps 1', then change it"
-        )
-
-
 def _plan(
     run: RunDir,
     request: SessionRequest,
@@ -137,7 +92,8 @@ def _plan(
     number: int,
 ) -> Plan:
     if start.step >= bench.max_steps:
-        raise NothingToDoError(
+        is_whole = request.config is None  # the run's own end, not one that was asked for
+        raise (FinishedError if is_whole else NothingToDoError)(
             f"run '{run.name}' is at its last step, {start.step} of {bench.max_steps}; to go "
             f"further use 'rlrun resume {run.name} {extension(bench.config)}'"
         )
@@ -169,7 +125,7 @@ def _judge(
     return fingerprint.compare(
         [*before, *(past.fingerprint for past in later)],
         bench.fingerprint,
-        [*orders.inexact, *request.inexact, *inherited],
+        [*orders.sentences, *inherited],
         bench.engine,
         allow_inexact=request.allow_inexact,
     )

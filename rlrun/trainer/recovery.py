@@ -1,5 +1,6 @@
 """From a run as some session left it, to the one checkpoint that a session goes on from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rlrun.errors import DamagedError, StorageError, UsageError
@@ -98,13 +99,24 @@ def find_starting_point(run: RunDir, *, run_id: str, from_step: int | None) -> S
             f"step {unreadable.step} of run '{run.name}' cannot be judged: {unreadable.problem}; "
             "check the disk and the permissions, then resume"
         )
-    if newest is None and passed and found.problem is not None:
-        raise DamagedError(
-            f"no checkpoint of run '{run.name}' verifies, and {found.problem}, so it would begin "
-            "anew; restore logs/ from a copy, or start another run"
-        )
     frontier, lost = _frontier(run, step, found.recovered)
+    if newest is None and passed:
+        _refuse_to_begin_anew(run, passed, found)
     return StartingPoint(newest, found.recovered, frontier, tuple(passed), lost, found.problem)
+
+
+def _refuse_to_begin_anew(run: RunDir, passed: Sequence[Step], found: Salvage) -> None:
+    """Raise DamagedError unless the journal leads from step 0 to all that checkpoints were of."""
+    last = max(step.step for step in passed)
+    journaled = max((batch["last_step"] for batch in found.recovered.batches.values()), default=0)
+    if found.problem is None and journaled >= last:
+        return
+    lacks = f"the journal lacks what steps {journaled + 1} to {last} were made of"
+    problem = found.problem or lacks
+    raise DamagedError(
+        f"no checkpoint of run '{run.name}' verifies, and {problem}, so it would begin anew; "
+        f"restore logs/ or training_state/step_{last}/ from a copy, or start another run"
+    )
 
 
 def _before_lost_windows(

@@ -15,6 +15,7 @@ from rlrun.errors import (
     EXIT_DONE,
     EXIT_STOPPED_EARLY,
     EXIT_STOPPED_NOW,
+    FinishedError,
     RlrunError,
     StorageError,
     WorkerError,
@@ -100,6 +101,8 @@ class Ending:
         if isinstance(error, StopNow):
             self.finish("stopped_now")
             return True
+        if isinstance(error, FinishedError):  # the session before was killed when all was saved
+            self.outcome = "finished"
         if isinstance(error, RlrunError):
             self.exit_code, self.message = error.exit_code, str(error)
         elif is_out_of_memory(error):

@@ -1,5 +1,6 @@
 """`rlrun resume`: what it refuses before a worker is started, and what it hands over."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ def make_stopped(make_run: Run, fake_worker: Run) -> Run:
         maker.opens()
         maker.starts()
         maker.steps(1, step)
+        if step == 10:
+            maker.saves(10)
         maker.ends(step=step, outcome="finished" if step == 10 else "stopped")
         return maker
 
@@ -56,6 +59,24 @@ def test_a_finished_run_is_code_7_with_the_way_to_extend_it(rlrun: Run, make_sto
         "error: run 'a' is finished at step 10 of 10; extend it with "
         "'rlrun resume a --set train.max_steps=N'\n",
     )
+
+
+@pytest.mark.parametrize("options", [(), ("--from", "8")])
+def test_a_finished_run_whose_last_checkpoint_does_not_verify_goes_on(
+    options: tuple[str, ...], rlrun: Run, make_stopped: Run
+) -> None:
+    maker = make_stopped(step=10)
+    maker.saves(8)
+    (maker.run.step(10) / "model" / "weights").write_bytes(b"54321")
+    assert rlrun("resume", "a", *options).code == 0
+
+
+def test_a_finished_run_whose_last_checkpoint_is_gone_goes_on(
+    rlrun: Run, make_stopped: Run
+) -> None:
+    maker = make_stopped(step=10)
+    shutil.rmtree(maker.run.step(10))
+    assert rlrun("resume", "a").code == 0
 
 
 def test_a_schedule_that_stretches_can_only_be_extended_inexactly(
@@ -109,6 +130,16 @@ def test_allowed_to_be_inexact_they_are_taken(rlrun: Run, make_stopped: Run) -> 
     said = rlrun("resume", "a", "--set", "seed=7", "--allow-inexact")
     assert said.code == 0
     assert "changed: seed: 0 -> 7" in said.err
+
+
+def test_what_a_step_was_made_with_can_be_put_back(rlrun: Run, make_stopped: Run) -> None:
+    maker = make_stopped()
+    maker.saves(4)
+    maker.run.config.write_text(f"{maker.run.config.read_text()}seed: 7\n")
+    assert rlrun("resume", "a", "--set", "seed=8").code == 10
+    said = rlrun("resume", "a", "--set", "seed=0")
+    assert said.code == 0
+    assert "changed: seed: 7 -> 0" in said.err
 
 
 def test_a_step_that_is_not_there_is_code_4_with_those_that_are(
@@ -176,6 +207,32 @@ def test_a_fork_is_another_run_with_any_setting_changed(
     child = RunDir(root / "training_runs" / "b")
     assert "seed: 7\n" in child.config.read_text()
     assert len(ledger.read(maker.run)) == 1
+
+
+def test_a_fork_from_an_older_step_says_what_it_does_otherwise(
+    rlrun: Run, make_stopped: Run
+) -> None:
+    maker = make_stopped()
+    maker.saves(2)
+    maker.run.config.write_text(f"{maker.run.config.read_text()}seed: 7\n")
+    maker.saves(4)
+    said = rlrun("resume", "a", "--from", "2", "--fork", "b")
+    assert said.code == 0
+    assert "it goes on otherwise than step 2 was made: seed: 0 -> 7\n" in said.err
+    said = rlrun("resume", "a", "--from", "2", "--fork", "c", "--set", "seed=0")
+    assert "otherwise" not in said.err
+
+
+def test_a_fork_from_the_latest_begins_at_the_newest_step_that_verifies(
+    rlrun: Run, make_stopped: Run
+) -> None:
+    maker = make_stopped()
+    maker.saves(2)
+    maker.saves(4)
+    (maker.run.step(4) / "model" / "weights").write_bytes(b"54321")
+    said = rlrun("resume", "a", "--fork", "b")
+    assert said.code == 0
+    assert "forked run 'b' from step 2 of 'a'" in said.err
 
 
 @pytest.mark.parametrize(("setting", "code"), [("model.lora.rank=3", 2), ("train.max_steps=2", 7)])

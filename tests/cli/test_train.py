@@ -256,3 +256,28 @@ def test_another_configuration_than_the_runs_is_refused(rlrun: Run, fake_worker:
     said = rlrun(*line, "--set", "saving.every_steps=9")
     assert said.code == 0
     assert "the run keeps its own saving.every_steps" in said.err
+
+
+def test_a_model_or_data_in_another_place_is_not_taken_for_the_runs_own(
+    rlrun: Run, fake_worker: Run, tmp_path: Path
+) -> None:
+    fake_worker(max_steps=5)
+    line = ("train", "--name", "a", "--recover", "auto")
+    other = tmp_path / "other"
+    other.mkdir()
+    assert rlrun(*line).code == 0
+    said = rlrun(*line, "--set", f"model.path={other}")
+    assert said.code == 10
+    assert f"than this command asks for: model.path: builtin:tiny -> {other}; " in said.err
+
+
+def test_a_run_that_came_to_nothing_takes_the_corrected_recipe(
+    rlrun: Run, fake_worker: Run, root: Path
+) -> None:
+    fake_worker(max_steps=5, refuse=3)
+    line = ("train", "--name", "a", "--recover", "auto")
+    assert rlrun(*line).code == 3
+    fake_worker(max_steps=5)
+    said = rlrun(*line, "--set", "seed=7")
+    assert said.code == 0
+    assert "changed: seed: 0 -> 7" in said.err

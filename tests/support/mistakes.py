@@ -192,6 +192,20 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
             "if 0 and",
         ),
     ),
+    "the file beside the state is taken for what made it": (
+        Edit(
+            "rlrun.trainer.orders:take_orders",
+            "made_with = _made_with(start)",
+            "made_with = None",
+        ),
+    ),
+    "a run without a checkpoint that verifies is begun anew": (
+        Edit(
+            "rlrun.trainer.recovery:_refuse_to_begin_anew",
+            "if found.problem is None and journaled >= last:",
+            "if found.problem is None:",
+        ),
+    ),
     "a checkpoint goes here without proof of its copy": (
         Edit(
             "rlrun.archive.cleanup:Cleaner._problem_of",

@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlrun.config.load import apply_overrides, config_to_dict, load_config
 from rlrun.runs import checkpoints, jsonl, ledger, store
 from rlrun.runs.layout import RunDir
 from rlrun.runs.ledger import Session, SessionEnd, SessionStart
 from rlrun.runs.request import SessionRequest
 from support import jobs
 from support.jobs import Job
+
+LAST_STEP = 4  # of the runs that are made to be worked on here
 
 
 @dataclass(frozen=True)
@@ -57,3 +60,9 @@ class Place:
         files = [*sorted(self.run.segments.iterdir()), self.run.journal]
         records = [record for path in files for record in jsonl.read(path, checked=True)]
         return [record["id"] for record in records if record["kind"] == "group"]
+
+    def changed(self, *settings: str) -> dict[str, Any]:
+        """Return the fields of a request that changes settings."""
+        config = apply_overrides(load_config(str(self.run.config), []).config, settings)
+        sentences = tuple(f"changed {setting}" for setting in settings)
+        return {"config": config_to_dict(config), "changes": sentences}

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rlrun.config.yaml_source import read_document
 from rlrun.runs import checkpoints, jsonl, ledger, lock, store
 from rlrun.runs.ledger import Outcome, SessionEnd, SessionOpening, SessionStart
 from rlrun.runs.lock import Owner
@@ -50,7 +51,8 @@ class RunMaker:
                 file.write(jsonl.encode({"kind": kind}, checked=True))
 
     def saves(self, step: int, *, session: int = 1, weights: bytes = b"12345") -> None:
-        info = {"run_id": self.id, "step": step, "session": session}
+        config = read_document(self.run.config.read_bytes()).value
+        info = {"run_id": self.id, "step": step, "session": session, "config": config}
         checkpoints.publish(self.run, step, {"model/weights": weights}, info)
 
     def is_held_elsewhere(self, session: int = 1, *, pid: int = 4121, host: str = "gpu-2") -> Owner:

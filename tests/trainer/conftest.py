@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from support.micro_task import MicroTask
-from support.runs import empty_run, micro_config
+from support.place import LAST_STEP, Place
+from support.runs import empty_run, make_run, micro_config
 
 from rlrun.runs.layout import RunDir
 from rlrun.trainer import workbench
@@ -41,3 +43,18 @@ def make_bench(micro_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[M
 @pytest.fixture
 def bench(make_bench: MakeBench) -> Workbench:
     return make_bench()
+
+
+@pytest.fixture
+def make_place(tmp_path: Path, micro_model: Path) -> Any:
+    def make(*overrides: str, name: str = "sums") -> Place:
+        settings = [f"train.max_steps={LAST_STEP}", *overrides]
+        return Place(make_run(tmp_path, name, micro_model, settings), tmp_path / "output")
+
+    return make
+
+
+@pytest.fixture
+def place(make_place: Any) -> Place:
+    made: Place = make_place()
+    return made

@@ -256,8 +256,25 @@ def test_without_a_valid_checkpoint_a_damaged_journal_is_not_begun_anew(run: Run
     save(run, 2)
     damage(run, 2)
     journal(run, [3, 4])
-    with pytest.raises(DamagedError, match="so it would begin anew; restore logs/ from a copy"):
+    with pytest.raises(
+        DamagedError, match="so it would begin anew; restore logs/ or training_state"
+    ):
         find(run)
+
+
+def test_without_a_valid_checkpoint_a_journal_that_does_not_reach_it_is_not_begun_anew(
+    run: RunDir,
+) -> None:
+    save(run, 2)
+    damage(run, 2)
+    log(run, [1, 2])
+    with pytest.raises(DamagedError, match="the journal lacks what steps 1 to 2 were made of, so"):
+        find(run)
+    journal(run, [1])
+    with pytest.raises(DamagedError, match="the journal lacks what steps 2 to 2 were made of, so"):
+        find(run)
+    journal(run, [2])
+    assert (find(run).step, find(run).frontier) == (0, 2)
 
 
 def save_in_window(run: RunDir, step: int) -> None:

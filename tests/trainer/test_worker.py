@@ -11,32 +11,17 @@ import pytest
 import torch
 from support import jobs, mishaps, oracle
 from support.jobs import Job
-from support.place import Place
+from support.place import LAST_STEP, Place
 from support.runs import make_run
 
 from rlrun.config.load import apply_overrides, config_to_dict, load_config
 from rlrun.errors import StorageError
 from rlrun.runs import jsonl, ledger, lock, pins
 from rlrun.runs.request import SessionRequest
+from rlrun.sessions import state
 from rlrun.trainer.worker import is_out_of_memory
 
-LAST_STEP = 4
 ONE_BY_ONE = "sampling.batch_rows=4"  # groups finish one after the other
-
-
-@pytest.fixture
-def make_place(tmp_path: Path, micro_model: Path) -> Any:
-    def make(*overrides: str, name: str = "sums") -> Place:
-        settings = [f"train.max_steps={LAST_STEP}", *overrides]
-        return Place(make_run(tmp_path, name, micro_model, settings), tmp_path / "output")
-
-    return make
-
-
-@pytest.fixture
-def place(make_place: Any) -> Place:
-    made: Place = make_place()
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +83,48 @@ def test_a_finished_run_has_nothing_to_do(place: Place) -> None:
     assert place.work() == 0
     before = oracle.digest(place.run.path)
     assert place.work() == 7
-    assert (place.end.outcome, place.end.exit_code, place.end.num_steps) == ("failed", 7, 0)
+    assert (place.end.outcome, place.end.exit_code, place.end.num_steps) == ("finished", 7, 0)
     assert place.end.message == (
         "run 'sums' is at its last step, 4 of 4; to go further use "
         "'rlrun resume sums --set train.max_steps=N'"
     )
     assert place.last.start is None
     assert oracle.digest(place.run.path) == before
+
+
+def test_an_end_that_was_asked_for_is_not_the_runs(place: Place) -> None:
+    assert place.work(steps=3) == 0
+    assert place.work(**place.changed("train.max_steps=2")) == 7
+    assert (place.end.outcome, place.end.exit_code) == ("failed", 7)
+
+
+def test_a_run_whose_last_session_was_killed_when_all_was_saved_is_finished(place: Place) -> None:
+    assert place.work() == 0
+    lines = place.run.sessions.read_bytes().splitlines(keepends=True)
+    place.run.sessions.write_bytes(b"".join(lines[:-1]))
+    assert state.look(place.run)[0] == "lost"
+    assert place.work() == 7
+    assert state.look(place.run)[0] == "finished"
+
+
+@pytest.mark.parametrize("damage", ["flipped", "removed"])
+def test_a_finished_run_whose_last_checkpoint_is_lost_makes_it_again(
+    damage: str, make_place: Any, straight: Any
+) -> None:
+    place = make_place("saving.every_steps=2")
+    assert place.work() == 0
+    last = place.run.step(LAST_STEP)
+    if damage == "flipped":
+        data = bytearray((last / "optimizer.pt").read_bytes())
+        data[-1] ^= 1
+        (last / "optimizer.pt").write_bytes(data)
+    else:
+        shutil.rmtree(last)
+    assert place.work() == 0
+    assert (place.start.from_step, place.start.frontier) == (2, LAST_STEP)
+    assert (place.end.outcome, place.end.num_steps, place.end.num_replayed) == ("finished", 0, 2)
+    expected = straight("saving.every_steps=2")
+    assert oracle.differences(expected, oracle.digest(place.run.path)) == []
 
 
 def test_a_session_in_a_window_saves_there_and_the_next_goes_on_in_it(
@@ -279,16 +299,10 @@ def test_another_model_is_refused(tmp_path: Path, micro_model: Path, make_place:
     assert place.end.message.startswith("this run was made with something else (base_model: ")
 
 
-def changed(place: Place, *settings: str) -> dict[str, Any]:
-    """Return the fields of a request that changes settings."""
-    config = apply_overrides(load_config(str(place.run.config), []).config, settings)
-    return {"config": config_to_dict(config), "changes": tuple(f"changed {s}" for s in settings)}
-
-
 def test_a_setting_that_enters_an_update_is_refused_and_nothing_is_written(place: Place) -> None:
     assert place.work(steps=2) == 0
     before = place.run.config.read_bytes()
-    assert place.work(**changed(place, "grpo.learning_rate=0.5")) == 10
+    assert place.work(**place.changed("grpo.learning_rate=0.5")) == 10
     assert place.end.message == (
         "these settings enter an update: grpo.learning_rate: 0.01 -> 0.5; keep them, or give up "
         "the promise of exactness with --allow-inexact"
@@ -298,7 +312,7 @@ def test_a_setting_that_enters_an_update_is_refused_and_nothing_is_written(place
 
 def test_a_setting_that_enters_an_update_applies_when_that_is_allowed(place: Place) -> None:
     assert place.work(steps=2) == 0
-    request = changed(place, "grpo.learning_rate=0.5")
+    request = place.changed("grpo.learning_rate=0.5")
     assert place.work(**request, allow_inexact=True) == 0
     assert place.start.promise == "best effort"
     assert place.start.differences == ("grpo.learning_rate: 0.01 -> 0.5",)
@@ -308,7 +322,7 @@ def test_a_setting_that_enters_an_update_applies_when_that_is_allowed(place: Pla
 
 def test_another_model_setting_waits_until_journaled_steps_are_taken(place: Place) -> None:
     assert jobs.run(Job(place.run.path, kill_after_steps=1)) == -9
-    request = changed(place, "model.lora.alpha=8")
+    request = place.changed("model.lora.alpha=8")
     assert place.work(**request, allow_inexact=True) == 10
     assert place.end.message == (
         "the journal holds steps 1 to 2 that were made with another model.lora.alpha; take them "
@@ -323,7 +337,7 @@ def test_a_model_that_stands_elsewhere_now_changes_nothing(
 ) -> None:
     assert place.work(steps=2) == 0
     moved = Path(shutil.copytree(micro_model, tmp_path / "elsewhere" / micro_model.name))
-    assert place.work(**changed(place, f"model.path={moved}")) == 0
+    assert place.work(**place.changed(f"model.path={moved}")) == 0
     assert place.start.promise == "bitwise"
     differences = oracle.differences(straight(), oracle.digest(place.run.path))
     assert differences == ["journal"]  # its batches name the places in force
@@ -331,7 +345,7 @@ def test_a_model_that_stands_elsewhere_now_changes_nothing(
 
 def test_a_run_that_nothing_was_made_of_may_be_changed_in_everything(place: Place) -> None:
     assert place.work(mishap=partial(mishaps.another_task, mishaps.NoQuestions)) == 3
-    assert place.work(**changed(place, "seed=7", "grpo.learning_rate=0.5")) == 0
+    assert place.work(**place.changed("seed=7", "grpo.learning_rate=0.5")) == 0
     assert place.start.promise == "bitwise"
     assert {record["learning_rate"] for record in jsonl.read(place.run.train_log)} == {0.5}
 
@@ -349,7 +363,7 @@ def test_a_promise_is_as_good_as_that_of_the_sessions_it_builds_on(place: Place)
 
 def test_a_free_setting_is_recorded_and_applies(place: Place, straight: Any) -> None:
     assert place.work(steps=1) == 0
-    request = changed(place, "saving.every_steps=1")
+    request = place.changed("saving.every_steps=1")
     assert place.work(**request) == 0
     assert place.start.changes == ("changed saving.every_steps=1",)
     assert place.start.promise == "bitwise"
@@ -360,7 +374,7 @@ def test_a_free_setting_is_recorded_and_applies(place: Place, straight: Any) -> 
 
 def test_a_run_can_be_extended_under_a_constant_schedule(place: Place) -> None:
     assert place.work() == 0
-    assert place.work(**changed(place, "train.max_steps=6")) == 0
+    assert place.work(**place.changed("train.max_steps=6")) == 0
     assert (place.start.from_step, place.end.step, place.end.outcome) == (4, 6, "finished")
 
 
@@ -662,11 +676,11 @@ def test_a_run_that_went_back_ends_in_the_same_bytes_and_says_where_the_rest_is(
 def test_what_an_abandoned_session_was_does_not_count_any_more(make_place: Any) -> None:
     place = make_place("saving.every_steps=1")
     assert place.work(steps=2) == 0
-    request = changed(place, "grpo.learning_rate=0.5")
+    request = place.changed("grpo.learning_rate=0.5")
     assert place.work(**request, allow_inexact=True) == 0
-    request = changed(place, "grpo.learning_rate=0.01")
+    request = place.changed("grpo.learning_rate=0.01")
     assert place.work(**request, allow_inexact=True, from_step=2, is_rewind=True) == 0
-    assert place.start.differences == ("grpo.learning_rate: 0.5 -> 0.01",)
+    assert (place.start.promise, place.start.differences) == ("bitwise", ())
 
 
 def test_going_back_to_a_step_that_is_not_there_or_damaged_moves_nothing(make_place: Any) -> None:
