@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rlrun.errors import LockedError, StorageError
+from rlrun.errors import LockedError, NoSpaceError, StorageError
 from rlrun.runs import canonical, files
 from rlrun.runs.layout import RunDir
 
@@ -206,8 +206,7 @@ class Lock:
         self._descriptor = self._acquire(now)
         try:
             self.owner = this_process(number())
-            text = canonical.pretty(asdict(self.owner))
-            files.replace_contents(self._descriptor, run.lock, text.encode())
+            self._sign()
         except BaseException:
             self._give_back(is_ours=True)
             raise
@@ -218,6 +217,15 @@ class Lock:
                 target=self._beat, args=(heartbeat_seconds,), name="heartbeat", daemon=True
             )
             self._heart.start()
+
+    def _sign(self) -> None:
+        """Write who holds the run; a command that tidies a full disk holds it without a name."""
+        text = canonical.pretty(asdict(self.owner))
+        try:
+            files.replace_contents(self._descriptor, self._run.lock, text.encode())
+        except NoSpaceError:
+            if self.owner.is_session:
+                raise
 
     def _acquire(self, now: Callable[[], float]) -> int:
         while True:
@@ -283,7 +291,7 @@ class Lock:
         if self._heart is not None:
             self._heart.join()
         try:
-            is_ours = not self.is_lost
+            is_ours = read_owner(self._run) in (self.owner, None)
         except StorageError:  # then the file stays, and whoever comes next takes it over
             is_ours = False
         self._give_back(is_ours=is_ours)

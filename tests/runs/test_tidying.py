@@ -1,10 +1,12 @@
 """What `rlrun prune` does on the disk: it puts the run in order first."""
 
+from pathlib import Path
+
 import pytest
 from support.calls import recorded
 
-from rlrun.errors import DamagedError, LockedError, UsageError
-from rlrun.runs import checkpoints, lock, pins, rewind, store, tidying
+from rlrun.errors import DamagedError, LockedError, NoSpaceError, UsageError
+from rlrun.runs import checkpoints, files, lock, pins, rewind, store, tidying
 from rlrun.runs.layout import RunDir
 from rlrun.runs.retention import Rules
 
@@ -74,3 +76,17 @@ def test_each_rule_that_is_given_takes_the_place_of_the_configurations(run: RunD
     store.update_config(run, f"train:\n  max_steps: 9\n{saving}")
     assert tidying.rules_of(run, None, None) == Rules(2, 3)
     assert tidying.rules_of(run, 1, None) == Rules(1, 3)
+
+
+def test_a_disk_without_room_for_who_holds_the_run_is_made_room_on(
+    five: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_descriptor: int, _path: Path, _data: bytes) -> None:
+        raise NoSpaceError("no room")
+
+    monkeypatch.setattr(files, "replace_contents", refuse)
+    assert [fate.goes for fate in prune(five, keep_latest=1).fates] == [True] * 4 + [False]
+    assert checkpoints.list_steps(five) == [5]
+    assert not five.lock.exists()
+    with pytest.raises(NoSpaceError):
+        lock.Lock(five, lambda: 2)
