@@ -81,14 +81,6 @@ def resume(
     return work_on(run, whence, orders, overrides or (), allow_inexact=allow_inexact)
 
 
-def work_on(
-    run: RunDir, whence: "Whence", orders: Orders, overrides: Sequence[str], *, allow_inexact: bool
-) -> int:
-    """Work a session on a run with its own configuration, some settings changed."""
-    settings = admission.settings_of(run, overrides, step=whence.step, allow_inexact=allow_inexact)
-    return go_on(run, orders, settings, whence, allow_inexact=allow_inexact)
-
-
 @dataclass(frozen=True, slots=True)
 class Whence:
     """Where a session is to begin."""
@@ -112,6 +104,14 @@ def bring_back(run: RunDir, whence: Whence) -> bool:
     """Have the step here if it is in an archive only, and is to be fetched; False if stopped."""
     steps = [] if whence.step is None else [whence.step]
     return restore.bring_back(run, steps, whence.reach, is_asked=whence.is_restoring)
+
+
+def work_on(
+    run: RunDir, whence: Whence, orders: Orders, overrides: Sequence[str], *, allow_inexact: bool
+) -> int:
+    """Work a session on a run with its own configuration, some settings changed."""
+    settings = admission.settings_of(run, overrides, step=whence.step, allow_inexact=allow_inexact)
+    return go_on(run, orders, settings, whence, allow_inexact=allow_inexact)
 
 
 def go_on(

@@ -68,11 +68,10 @@ def _not_put_back(
     run: RunDir, step: int | None, new: RunConfig, changes: Sequence[Change]
 ) -> tuple[Change, ...]:
     """Return the changes but those to what the step was made with: they make it exact again."""
-    if not changes:
-        return ()
+    if not changes or config_of(run, step) is None:
+        return tuple(changes)
     differing = {change.key for change in differences(run, step, new)}
-    known = config_of(run, step) is not None
-    return tuple(one for one in changes if not known or one.key in differing)
+    return tuple(change for change in changes if change.key in differing)
 
 
 def differences(run: RunDir, step: int | None, config: RunConfig) -> tuple[Change, ...]:
