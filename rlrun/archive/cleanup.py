@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from rlrun.archive import blobs, catalog, proof, snapshot
 from rlrun.archive.catalog import Catalog
@@ -9,7 +10,7 @@ from rlrun.archive.manifests import Archived, Entry
 from rlrun.archive.storage import Storage
 from rlrun.archive.transfers import Progress, each
 from rlrun.errors import DamagedError, MissingObjectError, RunNotFoundError
-from rlrun.runs import archived, checkpoints, lock, pins, retention, rewind, store
+from rlrun.runs import archived, checkpoints, lock, pins, retention, rewind, store, unchanged
 from rlrun.runs.checkpoints import Step
 from rlrun.runs.layout import RunDir
 from rlrun.runs.retention import Fate, Pruner, Rules
@@ -91,19 +92,31 @@ class Cleaner:
 
     def _remove(self, fate: Fate) -> Fate | Doubt:
         """Prove a checkpoint's copy and remove it here; return what became of it."""
-        step = self._step(fate.step)
+        path = self.run.step(fate.step)
         self.progress.begin(f"proving step {fate.step}")
         try:
-            with pins.hold(step.path):
+            with pins.hold(path):
+                sealed = unchanged.look(path)  # before it is inspected, which wants no other file
+                step = self._step(fate.step)
                 copy = self._proved(step)
         except (DamagedError, RunNotFoundError) as error:  # what is here
             return Doubt(fate.step, str(error))
         if isinstance(copy, Doubt):
             return copy
+
+        def guard(folder: Path) -> None:
+            found = unchanged.difference(sealed, unchanged.look(folder))
+            if found is not None:
+                raise DamagedError(f"in {path} {found} since it was read; run the command again")
+
         fact = (step.step, str(copy.manifest_hash), copy.num_bytes)
         archived.note(self.run, "proved", [fact], self.storage.place)
         why = f"archived: proved to be in {self.storage.place} under {copy.step_key().folder}"
-        if not retention.remove_step(self.run, step, why):
+        try:
+            is_gone = retention.remove_step(self.run, step, why, guard=guard)
+        except DamagedError as error:  # it may have taken the proof an hour
+            return Doubt(fate.step, str(error))
+        if not is_gone:
             return replace(fate, goes=False, reason="pinned or in use meanwhile")
         archived.note(self.run, "removed", [fact], self.storage.place)
         return fate

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rlrun.errors import DamagedError, RunNotFoundError, StorageError
 from rlrun.runs import checkpoints, files, jsonl, pins, rewind
@@ -82,27 +83,40 @@ def plan(
     return sorted(step for step, why in reasons.items() if not why)
 
 
-def remove_step(run: RunDir, step: Step, reason: str) -> bool:
+def _let_pass(_folder: Path) -> None: ...
+
+
+def remove_step(
+    run: RunDir, step: Step, reason: str, *, guard: Callable[[Path], None] = _let_pass
+) -> bool:
     """Remove a step; return False if it is pinned or in use, and so is there still.
 
-    Killed at any moment, it leaves a whole step, or what the next session removes or puts back.
+    `guard` is told where the step is: when nobody else has it, and again when nobody finds it by
+    its name any more; it raises if the step is to stay.  Killed at any moment, this leaves a whole
+    step, or what the next session removes or puts back.
     """
     with pins.taken(step.path) as is_free:
         if not is_free or pins.is_pinned(run, step.step):
             return False
+        guard(step.path)
         _note_intent(run, step, reason)
         aside = run.removed_step(step.step)
         if aside.exists():  # of a removal that was broken off, before the step was saved again
             files.remove_tree(aside)
         files.rename(step.path, aside)
         files.sync_dir(run.training_state)
-        if pins.is_pinned(run, step.step):
-            files.rename(aside, step.path)
+        goes = False
+        try:
+            guard(aside)
+            goes = not pins.is_pinned(run, step.step)
+        finally:
+            if not goes:
+                files.rename(aside, step.path)
+                files.sync_dir(run.training_state)
+        if goes:
+            files.remove_tree(aside)
             files.sync_dir(run.training_state)
-            return False
-        files.remove_tree(aside)
-        files.sync_dir(run.training_state)
-        return True
+        return goes
 
 
 def _note_intent(run: RunDir, step: Step, reason: str) -> None:

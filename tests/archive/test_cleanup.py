@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from rlrun.archive import blobs, catalog, keys
 from rlrun.archive.cleanup import Cleaned, Cleaner
 from rlrun.archive.storage import Storage
 from rlrun.errors import ArchiveError, LockedError
-from rlrun.runs import archived, checkpoints, pins
+from rlrun.runs import archived, checkpoints, files, pins
 from rlrun.runs.retention import Rules
 
 
@@ -203,3 +204,68 @@ def test_while_a_prune_is_at_work_in_the_archive_nothing_is_proved(
     assert checkpoints.list_steps(made.run) == [10, 20, 30]
     storage.delete([mark])
     assert doubts_of(clean()) == {}
+
+
+def put_in(step: Path) -> None:
+    (step / "notes.txt").write_text("mine")
+
+
+def rewrite(step: Path) -> None:
+    """Write other bytes, as many, and put the time of change back."""
+    path = step / "model" / "weights"
+    before = path.stat()
+    path.write_bytes(b"54321")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+MEANWHILE = {
+    put_in: ("notes.txt", "notes.txt is new since it was read; run the command again"),
+    rewrite: ("model/weights", "model/weights has changed since it was read; run"),
+}
+
+
+@pytest.mark.parametrize("act", MEANWHILE)
+def test_what_another_program_does_to_a_step_while_its_copy_is_proved_keeps_it(
+    act: Callable[[Path], None], clean: Any, made: Any, spy: Any
+) -> None:
+    name, sentence = MEANWHILE[act]
+    pending = [made.run.step(10)]
+
+    def meanwhile(call: str, key: str) -> None:
+        if "/step_10-" in key and pending:
+            act(pending.pop())
+
+    spy.before = meanwhile
+    cleaned = clean(spy)
+    assert checkpoints.list_steps(made.run) == [10, 30]
+    assert (made.run.step(10) / name).read_bytes() in (b"mine", b"54321")
+    assert sentence in doubts_of(cleaned)[10]
+    assert [fate.goes for fate in cleaned.fates] == [False, True, False]
+
+
+def test_what_comes_into_a_step_at_the_moment_of_its_rename_keeps_it(clean: Any, made: Any) -> None:
+    def meanwhile(operation: str, path: Path) -> None:
+        if operation == "rename" and path == made.run.removed_step(10):
+            put_in(made.run.step(10))
+
+    with files.watched(meanwhile):
+        cleaned = clean()
+    assert checkpoints.list_steps(made.run) == [10, 30]
+    assert (made.run.step(10) / "notes.txt").read_text() == "mine"
+    assert "notes.txt is new" in doubts_of(cleaned)[10]
+
+
+def test_what_was_put_in_before_it_was_read_keeps_it_too(
+    clean: Any, made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, pending = pins.hold, [made.run.step(10)]
+
+    def hold(path: Path) -> Any:
+        if pending:
+            put_in(pending.pop())
+        return whole(path)
+
+    monkeypatch.setattr(pins, "hold", hold)
+    cleaned = clean()
+    assert checkpoints.list_steps(made.run) == [10, 30]
+    assert "notes.txt is not in the manifest" in doubts_of(cleaned)[10]

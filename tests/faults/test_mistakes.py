@@ -83,6 +83,9 @@ CAUGHT_BY = {
     "a checkpoint goes here without a fresh listing": (
         f"{CLEANUP}_a_listing_that_lacks_a_step_is_a_doubt"
     ),
+    "a checkpoint goes here that was changed since it was read": (
+        f"{CLEANUP}_what_another_program_does_to_a_step_while_its_copy_is_proved_keeps_it[put_in]"
+    ),
     "a manifest is sent before what it lists": (
         "archive/test_push.py::test_what_is_listed_is_complete_whatever_ends_the_push"
     ),

@@ -300,6 +300,24 @@ def test_a_step_that_is_pinned_or_in_use_is_refused_before_anything_is_written(
     assert calls == []
 
 
+@pytest.mark.parametrize("objects_to", [".step_2.removed.tmp", "step_2"])
+def test_a_guard_that_objects_keeps_the_step_where_it_was(six: RunDir, objects_to: str) -> None:
+    asked = []
+
+    def guard(folder: Path) -> None:
+        asked.append(folder.name)
+        if folder.name == objects_to:
+            raise DamagedError("it is another by now")
+
+    with recorded() as calls, pytest.raises(DamagedError, match="another by now"):
+        retention.remove_step(six, step_of(six, 2), "", guard=guard)
+    assert asked == ["step_2", ".step_2.removed.tmp"][: asked.index(objects_to) + 1]
+    assert six.step(2).is_dir()
+    assert not six.removed_step(2).exists()
+    assert calls[-2:] == (["rename step_2", "fsync training_state"] if asked[1:] else [])
+    assert not pins.is_in_use(six.step(2))
+
+
 def test_what_an_earlier_removal_left_is_removed_with_the_step(six: RunDir) -> None:
     six.step(2).rename(six.removed_step(2))
     save(six, 2)

@@ -220,6 +220,9 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
             "",
         ),
     ),
+    "a checkpoint goes here that was changed since it was read": (
+        Edit("rlrun.archive.cleanup:Cleaner._remove", ", guard=guard", ""),
+    ),
     "a manifest is sent before what it lists": (
         Edit(
             "rlrun.archive.push:Pusher._push_step",
