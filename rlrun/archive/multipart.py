@@ -15,6 +15,7 @@ from rlrun.archive.uploads import Upload, Uploads
 
 _MOST_BEGINNINGS = 4
 
+_UNTOLD = (Kind.DENIED, Kind.REFUSED, Kind.ABSENT)  # it will not say either which parts it has
 
 @dataclass(frozen=True, slots=True)
 class Sender:
@@ -55,18 +56,27 @@ class Sender:
         return self.bucket.persist(lambda: holds(self.bucket, key, blob.seal, self.abilities))
 
     def _put_once(self, key: str, blob: Blob, note_part: Callable[[int], None]) -> None:
-        upload = self.uploads.find(key, blob.seal)
-        done: dict[int, Any] = {}
-        if upload is None:
-            upload = self._begun(key, blob)
-        else:
-            done = self._listed(key, blob, upload)
+        upload, done = self._found(key, blob) or (self._begun(key, blob), {})
         for number in done:
             note_part(number)
         self._send_missing(key, blob, upload, done, note_part)
         self._complete(key, upload, done)
 
     def _begun(self, key: str, blob: Blob) -> Upload:
+    def _found(self, key: str, blob: Blob) -> tuple[Upload, dict[int, Any]] | None:
+        """Return the upload that was begun, and its parts that are done; None if there is none.
+
+        None too where the keys may not list parts, or the store cannot: to begin anew costs sending
+        them again, and what is left of the other upload is for `rlrun prune --remote`.
+        """
+        upload = self.uploads.find(key, blob.seal)
+        try:
+            return None if upload is None else (upload, self._listed(key, blob, upload))
+        except CallError as error:
+            if error.problem.kind not in _UNTOLD:
+                raise
+            return None
+
         full = self.bucket.full(key)
         try:
             answer = self.bucket.persist(

@@ -144,3 +144,56 @@ def test_an_upload_that_is_refused_after_an_answer_was_lost_is_looked_for(
     sender_of(fake, tmp_path, pool).put("x", BLOB, lambda _: None)
     assert fake.objects["x"][0] == DATA
     assert fake.calls["create_multipart_upload"] == 1
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Refusal("AccessDenied", 403),
+        Refusal("NotImplemented", 501),
+        Refusal("MethodNotAllowed", 405),
+        Refusal("NoSuchKey", 404),
+    ],
+    ids=lambda one: str(one),
+)
+def test_who_may_not_list_the_parts_of_a_killed_upload_begins_it_anew(
+    refusal: Refusal, tmp_path: Path, pool: ThreadPoolExecutor
+) -> None:
+    fake, noted = FakeS3(), []
+    fake.fail("list_parts", refusal, times=99)
+    with pytest.raises(KilledError):
+        sender_of(fake, tmp_path, pool).put("x", DyingBlob(BLOB, 3 * PART), lambda _: None)
+    with pytest.raises(KilledError):  # again, in the upload that was begun then
+        sender_of(fake, tmp_path, pool).put("x", DyingBlob(BLOB, 3 * PART), lambda _: None)
+    sender_of(fake, tmp_path, pool).put("x", BLOB, noted.append)
+    assert fake.objects["x"][0] == DATA
+    assert sum(noted) == len(DATA)
+    assert len(fake.uploads) == 2  # for a prune
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_keys_that_cannot_begin_an_upload_either_leave_the_killed_one_noted(
+    tmp_path: Path, pool: ThreadPoolExecutor
+) -> None:
+    fake = FakeS3()
+    with pytest.raises(KilledError):
+        sender_of(fake, tmp_path, pool).put("x", DyingBlob(BLOB, 3 * PART), lambda _: None)
+    for operation in ("list_parts", "create_multipart_upload"):
+        fake.fail(operation, Refusal("AccessDenied", 403))
+    with pytest.raises(CallError):
+        sender_of(fake, tmp_path, pool).put("x", BLOB, lambda _: None)
+    fake.calls.clear()
+    sender_of(fake, tmp_path, pool).put("x", BLOB, lambda _: None)
+    assert fake.calls["create_multipart_upload"] == 0
+
+
+def test_a_listing_of_parts_that_fails_otherwise_is_no_reason_to_begin_anew(
+    tmp_path: Path, pool: ThreadPoolExecutor
+) -> None:
+    fake = FakeS3()
+    with pytest.raises(KilledError):
+        sender_of(fake, tmp_path, pool).put("x", DyingBlob(BLOB, 3 * PART), lambda _: None)
+    fake.fail("list_parts", Refusal("NoSuchBucket", 404))
+    with pytest.raises(CallError):
+        sender_of(fake, tmp_path, pool).put("x", BLOB, lambda _: None)
+    assert len(fake.uploads) == 1
