@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from rlrun.archive import stopping
 from rlrun.errors import StorageError
 
 MIB = 2**20
@@ -156,6 +157,7 @@ def of_file(path: Path, *, size: int | None = None) -> FileBlob:
 def _chunks(path: Path, size: int) -> Iterator[bytes]:
     with path.open("rb") as file:
         while size > 0 and (chunk := file.read(min(_CHUNK_BYTES, size))):
+            stopping.check()
             size -= len(chunk)
             yield chunk
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from rlrun.archive import stopping
 from rlrun.archive.blobs import Blob
 from rlrun.errors import RlrunError, StorageError
 
@@ -40,6 +41,7 @@ class Body:
         return data
 
     def _read(self, start: int, size: int) -> bytes:
+        stopping.check()
         try:
             data = self._blob.read(start, size)
         except RlrunError as error:

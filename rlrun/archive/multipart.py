@@ -1,10 +1,11 @@
 """A large blob in parts: several on their way at once, and one that was killed goes on."""
 
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from typing import Any
 
+from rlrun.archive import stopping
 from rlrun.archive.blobs import Blob, base64_of, part_bytes
 from rlrun.archive.bucket import Bucket, CallError
 from rlrun.archive.probe import Abilities
@@ -14,8 +15,8 @@ from rlrun.archive.storage import Note
 from rlrun.archive.uploads import Upload, Uploads
 
 _MOST_BEGINNINGS = 4
-
 _UNTOLD = (Kind.DENIED, Kind.REFUSED, Kind.ABSENT)  # it will not say either which parts it has
+
 
 @dataclass(frozen=True, slots=True)
 class Sender:
@@ -62,7 +63,6 @@ class Sender:
         self._send_missing(key, blob, upload, done, note_part)
         self._complete(key, upload, done)
 
-    def _begun(self, key: str, blob: Blob) -> Upload:
     def _found(self, key: str, blob: Blob) -> tuple[Upload, dict[int, Any]] | None:
         """Return the upload that was begun, and its parts that are done; None if there is none.
 
@@ -77,6 +77,7 @@ class Sender:
                 raise
             return None
 
+    def _begun(self, key: str, blob: Blob) -> Upload:
         full = self.bucket.full(key)
         try:
             answer = self.bucket.persist(
@@ -136,17 +137,21 @@ class Sender:
         waiting = iter([number for number in _numbers(blob) if number not in done])
         running: dict[Future[Any], int] = {}
         try:
-            while True:
-                for number in waiting:
-                    running[self.pool.submit(self._send_part, key, blob, upload, number)] = number
-                    if len(running) >= self.at_once:
-                        break
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    number = running.pop(future)
-                    done[number] = future.result()
-                    note_part(number)
+            with stopping.passed_on():
+                while True:
+                    for number in waiting:
+                        part = stopping.submit(
+                            self.pool, self._send_part, key, blob, upload, number
+                        )
+                        running[part] = number
+                        if len(running) >= self.at_once:
+                            break
+                    if not running:
+                        return
+                    for future in stopping.first_done(running):
+                        number = running.pop(future)
+                        done[number] = future.result()
+                        note_part(number)
         finally:
             for future in running:
                 future.cancel()

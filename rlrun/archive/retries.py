@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from rlrun.archive import stopping
 from rlrun.archive.s3_errors import Kind, Problem
 
 _Result = TypeVar("_Result")
@@ -21,7 +22,7 @@ class Patience:
     first_delay_seconds: float = 0.2
     longest_delay_seconds: float = 20.0
     clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = stopping.sleep
     random: Callable[[], float] = random.random
 
     def delay(self, num_failures: int, problem: Problem) -> float:
@@ -47,6 +48,7 @@ def persist(
     """
     begun, num_failures, is_renewed = patience.clock(), 0, False
     while True:
+        stopping.check()
         try:
             return attempt()
         except Exception as error:

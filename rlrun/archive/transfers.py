@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
+
+from rlrun.archive import stopping
 
 SMALL_BYTES = 256 * 1024
 SMALL_AT_ONCE = 4  # times as many small objects as others: what they take is mostly waiting
@@ -33,6 +35,7 @@ class Progress:
 
     def note(self, num_bytes: int) -> None:
         """Say that so many bytes more were moved."""
+        stopping.check()
         with self._lock:
             self.done_bytes += num_bytes
             self.watch(self)
@@ -51,7 +54,8 @@ class Progress:
 def each(act: Callable[[_Item], _Result], items: Iterable[_Item], *, at_once: int) -> list[_Result]:
     """Return what `act` returns for each item, in order, that many at a time.
 
-    The first error is raised when what was begun has ended; nothing more is begun after it.
+    The first error is raised when what was begun has ended; nothing more is begun after it.  On
+    Ctrl-C what was begun ends as soon as it waits, or moves a byte.
     """
     ordered = list(items)
     if at_once == 1 or len(ordered) <= 1:
@@ -59,17 +63,16 @@ def each(act: Callable[[_Item], _Result], items: Iterable[_Item], *, at_once: in
     results: dict[int, _Result] = {}
     waiting = iter(enumerate(ordered))
     running: dict[Future[_Result], int] = {}
-    with ThreadPoolExecutor(min(at_once, len(ordered))) as pool:
+    with ThreadPoolExecutor(min(at_once, len(ordered))) as pool, stopping.passed_on():
         try:
             while True:
                 for number, item in waiting:
-                    running[pool.submit(act, item)] = number
+                    running[stopping.submit(pool, act, item)] = number
                     if len(running) >= 2 * at_once:
                         break
                 if not running:
                     break
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
+                for future in stopping.first_done(running):
                     results[running.pop(future)] = future.result()
         finally:
             for future in running:
