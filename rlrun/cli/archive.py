@@ -38,7 +38,8 @@ CleanupOption = Annotated[
     typer.Option("--cleanup", help="Then remove checkpoints here whose copies are proved."),
 ]
 LatestOption = Annotated[
-    bool, typer.Option("--keep-latest", help="With --cleanup: the newest checkpoint stays.")
+    bool,
+    typer.Option("--keep-latest", help="With --cleanup: the newest checkpoint stays; --keep 1."),
 ]
 KeepOption = Annotated[
     int | None,
@@ -46,7 +47,8 @@ KeepOption = Annotated[
         "--keep",
         metavar="N",
         min=1,
-        help="With --cleanup: the newest N stay; saving.keep_latest, else 1, if not given.",
+        help="With --cleanup: the newest N stay.  Without it saving.keep_latest and "
+        "saving.keep_every say what stays; where neither is set, the newest does.",
         show_default=False,
     ),
 ]
@@ -169,9 +171,11 @@ def pusher_of(order: Order, run: RunDir, place: Archive) -> Pusher:
 
 
 def rules_of(order: Order, run: RunDir) -> Rules:
-    """Return how many checkpoints stay here."""
+    """Return which checkpoints stay here: as many as are asked for, else as the run is set to."""
+    if order.keep is not None:
+        return Rules(keep_latest=order.keep)
     saving = load_config(str(run.config), ()).config.saving
-    return Rules(keep_latest=order.keep or saving.keep_latest or 1)
+    return Rules(saving.keep_latest, saving.keep_every) or Rules(keep_latest=1)
 
 
 def survey(order: Order, run: RunDir, place: Archive, report: Report) -> None:

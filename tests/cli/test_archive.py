@@ -248,6 +248,10 @@ def test_a_cleanup_removes_what_is_proved_and_says_of_each_what_became_of_it(
         (["--keep", "2"], "", [20, 30]),
         ([], "saving:\n  keep_latest: 2\n", [20, 30]),
         (["--keep-latest"], "saving:\n  keep_latest: 2\n", [30]),
+        ([], "saving:\n  keep_every: 20\n", [20, 30]),
+        ([], "saving:\n  keep_latest: 1\n  keep_every: 10\n", [10, 20, 30]),
+        (["--keep", "1"], "saving:\n  keep_every: 10\n", [30]),
+        (["--keep-latest"], "saving:\n  keep_latest: 3\n  keep_every: 10\n", [30]),
     ],
 )
 def test_how_many_stay(
