@@ -9,6 +9,7 @@ buckets that are signed for otherwise, boto3 does it all.
 import base64
 import re
 import socket
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,9 @@ class DirectClient:
         self._client, self._pools, self._credentials = client, pools, credentials
         self._parser = create_parser(client.meta.service_model.resolved_protocol)
         self._address: Address | None = None
+        self._has_listed = False  # so that the address, or that there is none to go to, is known
+        self._asking = threading.Lock()
+        self._heard = threading.local()
         client.meta.events.register_last("before-send.s3.ListObjectsV2", self._hear)
 
     def __getattr__(self, name: str) -> Any:
@@ -63,6 +67,17 @@ class DirectClient:
         """Close the connections."""
         self._pools.clear()
         self._client.close()
+
+    def list_objects_v2(self, **params: Any) -> Any:
+        """List objects as boto3 does, and note where it found the bucket, each time anew.
+
+        Only an answer proves that: what was sent to another region first is redirected.
+        """
+        self._heard.address = None
+        answer = self._client.list_objects_v2(**params)
+        self._address = self._heard.address or self._address
+        self._has_listed = True
+        return answer
 
     def put_object(self, **params: Any) -> Any:
         """Store an object: Bucket, Key, Body, ChecksumSHA256, perhaps ContentMD5."""
@@ -74,17 +89,16 @@ class DirectClient:
         return self._put("UploadPart", query, params)
 
     def _hear(self, request: Any, **_: Any) -> None:
-        """Note where boto3 finds the bucket, each time anew: it may have been redirected."""
+        """Note where boto3 looks for the bucket; this thread waits for the answer."""
+        self._heard.address = None
         scope = _SCOPE.search(_text(request.headers.get("Authorization", "")))
         if scope:
             agent = _text(request.headers["User-Agent"])
             pool = self._pools.connection_from_url(request.url)
-            self._address = _address(pool, request.url, scope[1], agent)
+            self._heard.address = _address(pool, request.url, scope[1], agent)
 
     def _put(self, operation: str, query: Mapping[str, str], params: Mapping[str, Any]) -> Any:
-        if self._address is None:  # a push lists first, so that this is for others
-            self._client.list_objects_v2(Bucket=params["Bucket"], Prefix=params["Key"], MaxKeys=1)
-        address = self._address
+        address = self._found_address(params)
         if address is None:
             return getattr(self._client, xform_name(operation))(**params)
         body: Body = params["Body"]
@@ -107,6 +121,16 @@ class DirectClient:
             decode_content=False,
         )
         return self._answer(operation, response)
+
+    def _found_address(self, params: Mapping[str, Any]) -> Address | None:
+        """Return where the bucket is, None if boto3 is to do it; one thread asks for all of them.
+
+        A push lists first, so that this asks for others, and where keys were renewed meanwhile.
+        """
+        with self._asking:
+            if not self._has_listed:
+                self.list_objects_v2(Bucket=params["Bucket"], Prefix=params["Key"], MaxKeys=1)
+            return self._address
 
     def _keys(self) -> Keys:
         """Return the keys as they are now: botocore renews what runs out."""

@@ -1,6 +1,8 @@
 """What carries bytes goes where boto3 goes, signed alike; what comes back reads as with boto3."""
 
 import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -89,6 +91,51 @@ def test_where_boto3_was_redirected_to_is_gone_to(network: FakeNetwork) -> None:
     assert "/eu-north-1/s3/aws4_request" in request.text("Authorization")
 
 
+class Moving(FakeNetwork):
+    """A bucket in another region than is asked first, which tells so to whoever lists there."""
+
+    def __init__(self, client: Any) -> None:
+        super().__init__()
+        self.client = client
+        self.addresses: list[Any] = []  # that were known when somebody was redirected
+
+    def answer(self, sent: Sent) -> Answer:
+        found = super().answer(sent)
+        if "eu-west-1" not in sent.url:
+            return found
+        self.addresses.append(self.client._address)
+        return Answer(301, {"x-amz-bucket-region": "eu-north-1"}, MOVED)
+
+
+def test_nobody_goes_where_boto3_is_still_to_be_redirected_from(
+    network: FakeNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connected(Credentials(access_key="A", secret_key="B", region="eu-west-1"))
+    moving, together = Moving(client), threading.Barrier(8, timeout=20)
+    moving.install(monkeypatch)
+
+    def begin(_: int) -> Any:
+        together.wait()
+        return put(client)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(begin, range(8))) == [{"ETag": '"x"'}] * 8
+    assert len(moving.puts) == 8
+    assert all("eu-north-1" in one.url for one in moving.puts)
+    assert moving.addresses == [None]  # one thread asked for all
+
+
+def test_where_a_listing_failed_nothing_is_known(network: FakeNetwork) -> None:
+    client = connected()
+    real, answers = network.answer, [Answer(403, {}, b"<Error><Code>AccessDenied</Code></Error>")]
+    network.answer = lambda sent: answers.pop() if answers else real(sent)  # type: ignore[method-assign]
+    with pytest.raises(Exception, match="AccessDenied"):
+        client.list_objects_v2(Bucket="bucket")
+    assert client._address is None
+    put(client)
+    assert [one.method for one in network.requests] == ["GET", "PUT"]
+
+
 def test_a_bucket_that_is_signed_for_otherwise_is_left_to_boto3(network: FakeNetwork) -> None:
     client = connected()
 
@@ -97,9 +144,9 @@ def test_a_bucket_that_is_signed_for_otherwise_is_left_to_boto3(network: FakeNet
         request.headers["Authorization"] = scope
 
     client.meta.events.register_first("before-send.s3.ListObjectsV2", sign_otherwise)
-    assert put(client)["ETag"] == '"x"'
+    assert put(client)["ETag"] == put(client)["ETag"] == '"x"'
     assert client._address is None
-    assert len(network.puts) == 1
+    assert [one.method for one in network.requests] == ["GET", "PUT", "PUT"]
 
 
 @pytest.mark.parametrize(
