@@ -12,11 +12,10 @@ from rlrun.archive.manifests import Archived, Entry
 from rlrun.archive.reading import NUM_READS, chunks, damaged
 from rlrun.archive.storage import Storage
 from rlrun.archive.transfers import Progress, each
-from rlrun.errors import LockedError, MissingObjectError, NoSpaceError
+from rlrun.errors import LockedError, MissingObjectError, NoSpaceError, RlrunError
 from rlrun.runs import files
-from rlrun.runs.checkpoints import num_bytes
 
-_SPACE_FACTOR = 2.05  # what is fetched is then copied to its place
+_SPACE_FACTOR = 1.025
 _CHUNK_BYTES = 2**20
 _NUM_LOOKS = 20  # at a folder that others make and remove
 
@@ -39,9 +38,8 @@ class Fetcher:
         wanted = {
             entry.seal.sha256: (one.run_name, entry) for one in found for entry in one.entries
         }
-        total = sum(entry.seal.size for _, entry in wanted.values())
-        self._check_space(total)
-        self.progress.expect(total)
+        self.check_space(found)
+        self.progress.expect(sum(entry.seal.size for _, entry in wanted.values()))
         each(self._fetch_one, list(wanted.values()), at_once=self.transfers)
         files.sync_dir(self.folder)
 
@@ -55,7 +53,7 @@ class Fetcher:
         if path.exists():  # whole: it was renamed
             self.progress.note(entry.seal.size)
             return
-        partial = path.with_name(f"{path.name}.part")
+        partial = _partial(path)
         for _ in range(NUM_READS):
             try:
                 is_whole = self._complete(key, entry, partial)
@@ -90,23 +88,41 @@ class Fetcher:
             appender.close()
         return size == entry.seal.size and digest.hexdigest() == entry.seal.sha256
 
-    def _check_space(self, total: int) -> None:
-        found = os.statvfs(self.folder)
-        free = found.f_bavail * found.f_frsize
-        needed = _SPACE_FACTOR * (total - min(total, num_bytes(self.folder)))
+    def check_space(self, found: Sequence[Archived]) -> None:
+        """Raise NoSpaceError unless what the folder lacks of these fits, and a copy of all of it.
+
+        What is fetched is copied to its place before it goes from the folder.
+        """
+        entries = {entry.seal.sha256: entry for one in found for entry in one.entries}
+        lacking = sum(one.seal.size - self._num_fetched(one) for one in entries.values())
+        needed = _SPACE_FACTOR * (lacking + sum(one.num_bytes for one in found))
+        disk = os.statvfs(self.folder)
+        free = disk.f_bavail * disk.f_frsize
         if free < needed:
             raise NoSpaceError(
                 f"what is to be restored needs {needed / 1e6:,.0f} MB and {self.folder} has "
                 f"{free / 1e6:,.0f} MB free; free some space, or use another --root"
             )
 
+    def _num_fetched(self, entry: Entry) -> int:
+        """Return how many bytes of an entry are in the folder, whole or in part."""
+        path = self.path_of(entry)
+        sizes = (one.stat().st_size for one in (path, _partial(path)) if one.exists())
+        return min(entry.seal.size, sum(sizes))
+
+    def forget(self, found: Archived) -> None:
+        """Remove from the folder what was fetched of a manifest."""
+        for path in map(self.path_of, found.entries):
+            if path.exists():
+                files.unlink(path)
+
 
 @contextmanager
 def staging(root: Path, run_name: str, run_id: str) -> Iterator[Path]:
     """Be the only one who restores a run; yields the folder for what is fetched.
 
-    It is removed when the block ends well, and found again by the next command otherwise.  Raises
-    LockedError if another process restores the run.
+    It is removed when the block ends well, or is refused before anything was fetched, and found
+    again by the next command otherwise.  Raises LockedError if another process restores the run.
     """
     folder = root / "archive" / "restoring" / f"{run_name}-{run_id[:12]}"
     descriptor = _locked(folder)
@@ -117,8 +133,16 @@ def staging(root: Path, run_name: str, run_id: str) -> Iterator[Path]:
     try:
         yield folder
         files.remove_tree(folder)
+    except RlrunError:
+        if not any(folder.iterdir()):
+            files.remove_tree(folder)
+        raise
     finally:
         os.close(descriptor)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
 
 
 def _locked(folder: Path) -> int | None:

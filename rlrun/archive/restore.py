@@ -1,7 +1,7 @@
 """Restore a run or some of its checkpoints: fetched, checked, published by its format's rules."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -14,11 +14,18 @@ from rlrun.archive.lineage import Start, Which
 from rlrun.archive.manifests import Archived
 from rlrun.archive.storage import Storage
 from rlrun.archive.transfers import Progress
-from rlrun.errors import ArchiveError, DamagedError, RunExistsError
+from rlrun.errors import (
+    ArchiveError,
+    DamagedError,
+    RunExistsError,
+    RunNotFoundError,
+    UsageError,
+)
 from rlrun.runs import archived, checkpoints, copies, files, leftovers, lock, store
 from rlrun.runs.layout import RunDir, check_name, runs_folder
 
 _MODEL = "model/"
+_TELLING = (snapshot.SESSIONS, f"{snapshot.RUN}/logs/train_log.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +68,18 @@ class Restorer:
         with staging(self.root, self.run_name, records.run_id) as folder:
             fetcher = Fetcher(self.storage, folder, self.transfers, self.progress)
             self.progress.begin("records")
-            fetcher.fetch([records])
-            known = lineage.starts(placing.ledger_text(fetcher, records))
-            keys = lineage.choose(found.steps, which, known)
-            steps = [self._manifest(key, records) for key in keys]
-            here = [step for step in steps if self._is_here(step)]
-            missing = [step for step in steps if step not in here]
-            obstacle = self._obstacle(fetcher, records, missing) if run.path.exists() else None
-            if obstacle and not self.is_forced:
-                raise RunExistsError(
-                    f"{obstacle}; restore it beside that with --as NAME, or move what is here "
-                    "aside, nothing deleted, with --force"
-                )
-            if obstacle:
+            telling = _telling(records)
+            fetcher.fetch([telling])
+            try:
+                steps, missing, is_blocked = self._judged(which, found, fetcher, records)
+            except (RunNotFoundError, UsageError, RunExistsError):
+                fetcher.forget(telling)  # the same command would be refused again
+                raise
+            here = [step for step in steps if step not in missing]
+            fetcher.check_space([records, *missing])
+            fetcher.fetch([_others(records, telling)])
+            if is_blocked:
                 self._move_aside()
-                missing, here = steps, []
             self.progress.begin("checkpoints")
             fetcher.fetch(missing)
             is_new = not run.path.exists()
@@ -84,6 +88,26 @@ class Restorer:
             self._notes += placing.add_evaluations(self.root, fetcher, records, name=run.name)
         archived.note(run, "restored", [_fact(step) for step in steps], self.storage.place)
         return Restored(run, is_new, _numbers(missing), _numbers(here), tuple(self._notes))
+
+    def _judged(
+        self, which: Which, found: Catalog, fetcher: Fetcher, records: Archived
+    ) -> tuple[list[Archived], list[Archived], bool]:
+        """Return the checkpoints that are asked for, those that are to be fetched, and whether what
+        is here is in their way; RunExistsError if it is, and is not to be moved aside.
+
+        Of what the archive has only what tells is fetched yet.
+        """
+        known = lineage.starts(placing.ledger_text(fetcher, records))
+        keys = lineage.choose(found.steps, which, known)
+        steps = [self._manifest(key, records) for key in keys]
+        missing = [step for step in steps if not self._is_here(step)]
+        obstacle = self._obstacle(fetcher, records, missing) if self.run.path.exists() else None
+        if obstacle and not self.is_forced:
+            raise RunExistsError(
+                f"{obstacle}; restore it beside that with --as NAME, or move what is here aside, "
+                "nothing deleted, with --force"
+            )
+        return steps, steps if obstacle else missing, obstacle is not None
 
     def restore_model(self, step: int | None) -> Path:
         """Have one checkpoint's `model/` here, of the newest step if none is named; return where.
@@ -98,9 +122,10 @@ class Restorer:
         wanted = chosen.only(_MODEL)
         with staging(self.root, f"{self.run_name}-model", chosen.run_id) as folder:
             fetcher = Fetcher(self.storage, folder, self.transfers, self.progress)
-            self.progress.begin(f"model of step {chosen.step}")
-            fetcher.fetch([wanted])
-            self._publish_model(fetcher, wanted, target)
+            if not self._has_model(wanted, target):
+                self.progress.begin(f"model of step {chosen.step}")
+                fetcher.fetch([wanted])
+                self._publish_model(fetcher, wanted, target)
         return target
 
     def _model_key(self, found: Catalog, step: int | None) -> StepKey:
@@ -126,15 +151,22 @@ class Restorer:
             return []
         return lineage.starts(text)
 
+    def _has_model(self, wanted: Archived, target: Path) -> bool:
+        """Return whether a model is at its place; RunExistsError if another is, and is to stay."""
+        if not target.exists():
+            return False
+        is_copy = _is_copy(wanted, target)
+        if not is_copy and not self.is_forced:
+            raise RunExistsError(
+                f"{target} is there already and differs; give another name with --as NAME, or "
+                "move it aside with --force"
+            )
+        return is_copy
+
     def _publish_model(self, fetcher: Fetcher, wanted: Archived, target: Path) -> None:
+        if self._has_model(wanted, target):
+            return
         if target.exists():
-            if _is_copy(wanted, target):
-                return
-            if not self.is_forced:
-                raise RunExistsError(
-                    f"{target} is there already and differs; give another name with --as NAME, or "
-                    "move it aside with --force"
-                )
             self._aside(target)
         files.ensure_dir(target.parent)
         leftovers.remove_dead(target.parent)
@@ -217,6 +249,18 @@ def _names(folder: Path, name: str) -> Iterator[Path]:
     moment = f"{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}"
     yield folder / f"{name}_{moment}"
     yield from (folder / f"{name}_{moment}_{number}" for number in count(2))
+
+
+def _telling(records: Archived) -> Archived:
+    """Return what is fetched before all else: it tells how a run here stands to the archive."""
+    return replace(records, entries=tuple(one for one in records.entries if one.path in _TELLING))
+
+
+def _others(records: Archived, fetched: Archived) -> Archived:
+    """Return what is still to be fetched of some records."""
+    return replace(
+        records, entries=tuple(one for one in records.entries if one not in fetched.entries)
+    )
 
 
 def _is_copy(wanted: Archived, folder: Path) -> bool:

@@ -145,6 +145,59 @@ def test_another_tools_run_is_not_touched(lost: Any, restore: Any, make_foreign_
     assert tree(run.path) == before
 
 
+def was_read(spy: Any) -> set[str]:
+    """Return the names of the files whose objects were read, manifests left out."""
+    keys = [key for call, key in spy.calls if call == "read" and "/manifests/" not in key]
+    return {key.rpartition("/")[2] for key in keys}
+
+
+@pytest.mark.parametrize("kind", ["step", "another", "foreign", "differs"])
+def test_what_is_refused_fetches_little_and_leaves_nothing(
+    kind: str, restore: Any, made: Any, spy: Any, root: Path, make_run: Any, make_foreign_run: Any
+) -> None:
+    refusal: type[Exception] = RunNotFoundError if kind == "step" else RunExistsError
+    if kind == "differs":
+        shutil.rmtree(made.run.step(30))
+        info = {"run_id": made.id, "step": 30, "session": 1}
+        checkpoints.publish(made.run, 30, {"model/weights": b"other"}, info)
+    elif kind != "step":
+        shutil.rmtree(made.run.path)
+        (make_run if kind == "another" else make_foreign_run)("sums")
+    spy.calls.clear()
+    with pytest.raises(refusal):
+        restore(15 if kind == "step" else "latest", spy)
+    assert was_read(spy) == {"sessions.jsonl", "train_log.jsonl"}
+    assert list((root / "archive" / "restoring").iterdir()) == []
+
+
+def test_what_is_refused_leaves_what_an_interrupted_restore_has_fetched(
+    lost: Any, restore: Any, spy: Any, made: Any, root: Path
+) -> None:
+    def die(operation: str, path: Path) -> None:
+        if operation == "rename" and path == made.run.path:
+            raise KeyboardInterrupt
+
+    with files.watched(die), pytest.raises(KeyboardInterrupt):
+        restore("all", spy)
+    with pytest.raises(RunNotFoundError):
+        restore(15, spy)
+    spy.calls.clear()
+    restore("all", spy)
+    assert was_read(spy) == {"sessions.jsonl", "train_log.jsonl"}
+
+
+def test_a_model_that_is_in_the_way_is_refused_before_anything_is_fetched(
+    restore: Any, spy: Any, root: Path
+) -> None:
+    target = root / "archive" / "models" / "sums_step_20"
+    target.mkdir(parents=True)
+    spy.calls.clear()
+    with pytest.raises(RunExistsError, match="is there already and differs"):
+        Restorer(spy, root, "sums").restore_model(20)
+    assert "weights" not in was_read(spy)
+    assert list((root / "archive" / "restoring").iterdir()) == []
+
+
 def gone_on(made: RunMaker, session: int, first: int, last: int) -> None:
     made.opens(session)
     made.starts(session, from_step=first - 1)
