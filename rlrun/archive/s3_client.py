@@ -32,7 +32,11 @@ def connect(
     timeouts: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
     is_plain: bool = False,
 ) -> Any:
-    """Return a client for that many calls at once, on one bucket."""
+    """Return a client for that many calls at once, on one bucket.
+
+    A store at an endpoint of its own is addressed by paths: boto3 does so by itself, unless
+    `~/.aws/config` says `addressing_style = virtual`.
+    """
     silence()
     session = botocore.session.Session(profile=credentials.profile)
     endpoint = credentials.endpoint or session.get_scoped_config().get("endpoint_url")
@@ -53,7 +57,6 @@ def connect(
             tcp_keepalive=True,
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            s3={"addressing_style": "path"} if endpoint else None,
         ),
     )
     client.meta.events.register_last("before-call.s3.DeleteObjects", _add_md5)

@@ -91,6 +91,38 @@ def test_a_store_of_aws_is_addressed_as_aws_wants_it(network: FakeNetwork) -> No
     assert network.others[0].text("x-amz-content-sha256") == hashlib.sha256(b"content").hexdigest()
 
 
+ELSEWHERE = "endpoint_url = http://store.example:9000\n"
+VIRTUAL = "s3 =\n  addressing_style = virtual\n"
+
+
+@pytest.mark.parametrize("is_plain", [False, True])
+@pytest.mark.parametrize("endpoint", ["http://store.example:9000", None])
+@pytest.mark.parametrize(
+    ("style", "url"),
+    [
+        ("", "http://store.example:9000/bucket/a%20b/%C3%A4"),
+        ("s3 =\n  addressing_style = path\n", "http://store.example:9000/bucket/a%20b/%C3%A4"),
+        ("s3 =\n  addressing_style = auto\n", "http://store.example:9000/bucket/a%20b/%C3%A4"),
+        (VIRTUAL, "http://bucket.store.example:9000/a%20b/%C3%A4"),
+    ],
+)
+def test_another_store_is_addressed_by_paths_unless_the_aws_configuration_says_otherwise(
+    style: str,
+    url: str,
+    endpoint: str | None,
+    is_plain: bool,
+    network: FakeNetwork,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    named = "" if endpoint else ELSEWHERE  # there, or by ourselves
+    (tmp_path / "config").write_text(f"[default]\nregion = eu-west-1\n{named}{style}")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    given = Credentials(access_key="A", secret_key="B", endpoint=endpoint)
+    put(connected(given, is_plain=is_plain), b"content")
+    assert [one.url for one in network.puts] == [url]
+
+
 def test_the_client_tries_once_and_notices_a_stall() -> None:
     client = connected()
     assert client.meta.config.retries["total_max_attempts"] == 1
