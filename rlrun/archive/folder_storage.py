@@ -107,6 +107,9 @@ class FolderStorage:
         """Return False: what a file system stores must be read back."""
         return False
 
+    def close(self) -> None:
+        """Do nothing: no file stays open."""
+
     def _path(self, key: str) -> Path:
         parts = key.split("/")
         if not all(parts) or ".." in parts or "\0" in key:

@@ -87,3 +87,7 @@ class Storage(Protocol):
         The answer is remembered; without, only reading an object back proves it.
         """
         ...
+
+    def close(self) -> None:
+        """Close the connections; what is used later opens new ones."""
+        ...

@@ -12,7 +12,7 @@ from rlrun.archive.cleanup import Cleaner
 from rlrun.archive.push import Pusher
 from rlrun.cli import archive_options as given
 from rlrun.cli import archive_report, options, sentences, show, transfer_view
-from rlrun.cli.archive_options import Archive, Reach
+from rlrun.cli.archive_options import Archive, Archives, Reach
 from rlrun.cli.archive_report import Order, Report
 from rlrun.cli.batch import Batch
 from rlrun.cli.options import JsonOption, RootOption, complete_run
@@ -96,8 +96,9 @@ def archive(
     reports = [Report(run.name) for run in runs]
     batch = Batch(len(runs), root)
     try:
-        for run, report in zip(runs, reports, strict=True):
-            batch.attempt(run.name, partial(work, order, run, report))
+        with given.Archives() as archives:
+            for run, report in zip(runs, reports, strict=True):
+                batch.attempt(run.name, partial(work, order, run, report, archives))
     except KeyboardInterrupt:
         show.hints(sentences.commands_with_root([archive_report.command(which, order)], root))
         return EXIT_STOPPED_NOW
@@ -132,12 +133,12 @@ def chosen(root: Path, names: Sequence[str | None], *, is_all: bool) -> list[Run
     return ours
 
 
-def work(order: Order, run: RunDir, report: Report) -> None:
+def work(order: Order, run: RunDir, report: Report, archives: Archives) -> None:
     """Push one run, clean it up if that is asked for, and show what came of both.
 
     Raises UnprovedError if anything was kept because it is not proved to be in the archive.
     """
-    place = given.open_archive(order.reach, given.settings_of(run))
+    place = archives.open(order.reach, given.settings_of(run))
     report.place = place.place
     if order.is_cleaning:
         warn_of_shared_disk(run, place)

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from rlrun.archive import credentials, destination
-from rlrun.archive.destination import FolderDestination
+from rlrun.archive.credentials import Credentials
+from rlrun.archive.destination import Destination, FolderDestination
 from rlrun.archive.storage import Storage
 from rlrun.cli import show
 from rlrun.config.load import load_config
@@ -121,49 +122,70 @@ def settings_of(run: RunDir) -> ArchiveConfig:
     return load_config(str(run.config), ()).config.archive
 
 
-def open_archive(
-    reach: Reach, settings: ArchiveConfig | None, *, last_place: str | None = None
-) -> Archive:
-    """Return the archive: the option's, else the environment's, the configuration's, the last one.
+class Archives:
+    """Opens the archives that a command works with, each once, and closes them when it ends."""
 
-    `settings` are those of a run, None if no run is meant.  Nothing is asked of it yet.  Raises
-    UsageError if nothing says where it is, or what does makes no sense.
-    """
-    root = find_root(reach.root)
-    environment = os.environ.get(destination.VARIABLE)
-    named = reach.place or environment or (settings.to if settings else None)
-    text = named or last_place
-    if text is None:
-        or_run = " or the run's archive.to" if settings else ""
-        raise UsageError(
-            f"nothing says which archive is meant; give {reach.option} s3://bucket/prefix, a "
-            f"folder, or 'local', or set {destination.VARIABLE}{or_run}"
-        )
-    if names_a_user(text):
-        raise UsageError(
-            "the archive's place has a user or a password in it; write s3://bucket/prefix, and "
-            "keep the keys in the file that --credentials names"
-        )
-    found = destination.parse(text, root)
-    keys = credentials.load(reach.credentials, os.environ)
-    is_folder = isinstance(found, FolderDestination)
-    if not is_folder and (warning := credentials.warning(keys)):
-        show.warn(warning)
-    transfers = reach.transfers or (settings or ArchiveConfig()).transfers
-    storage = destination.open_storage(found, keys, root, transfers=transfers)
-    folder = found.folder if isinstance(found, FolderDestination) else None
-    words = reach.words if named else replace(reach, place=text).words
-    return Archive(storage, transfers, folder, words)
+    def __init__(self) -> None:
+        self._storages: dict[tuple[Destination, Credentials, int], Storage] = {}
 
+    def __enter__(self) -> "Archives":
+        return self
 
-def open_for_run(run: RunDir, reach: Reach, known: Copy | None = None) -> Archive:
-    """Return the archive that a run is to come from.
+    def __exit__(self, *_: object) -> None:
+        for storage in self._storages.values():
+            storage.close()
 
-    A step that is known to be somewhere comes from there; else it is the archive that the run here,
-    if there is one, is configured for, or was last in.
-    """
-    if known is not None and reach.place is None:
-        reach = Reach(known.place, reach.credentials, reach.transfers, reach.root, reach.option)
-    notes = archived.notes(run)
-    last_place = notes[-1].place if notes else None
-    return open_archive(reach, settings_of(run), last_place=last_place)
+    def open(
+        self, reach: Reach, settings: ArchiveConfig | None, *, last_place: str | None = None
+    ) -> Archive:
+        """Return the archive: the option's, else the environment's, the configuration's, the last.
+
+        `settings` are those of a run, None if no run is meant.  Nothing is asked of it yet.  Raises
+        UsageError if nothing says where it is, or what does makes no sense.
+        """
+        root = find_root(reach.root)
+        environment = os.environ.get(destination.VARIABLE)
+        named = reach.place or environment or (settings.to if settings else None)
+        text = named or last_place
+        if text is None:
+            or_run = " or the run's archive.to" if settings else ""
+            raise UsageError(
+                f"nothing says which archive is meant; give {reach.option} s3://bucket/prefix, a "
+                f"folder, or 'local', or set {destination.VARIABLE}{or_run}"
+            )
+        if names_a_user(text):
+            raise UsageError(
+                "the archive's place has a user or a password in it; write s3://bucket/prefix, and "
+                "keep the keys in the file that --credentials names"
+            )
+        found = destination.parse(text, root)
+        transfers = reach.transfers or (settings or ArchiveConfig()).transfers
+        storage = self._storage(found, credentials.load(reach.credentials, os.environ), root,
+                                transfers)  # fmt: skip
+        folder = found.folder if isinstance(found, FolderDestination) else None
+        words = reach.words if named else replace(reach, place=text).words
+        return Archive(storage, transfers, folder, words)
+
+    def _storage(
+        self, found: Destination, keys: Credentials, root: Path, transfers: int
+    ) -> Storage:
+        """Return the storage at a place; several runs of a command go through one."""
+        if (found, keys, transfers) not in self._storages:
+            is_folder = isinstance(found, FolderDestination)
+            if not is_folder and (warning := credentials.warning(keys)):
+                show.warn(warning)
+            storage = destination.open_storage(found, keys, root, transfers=transfers)
+            self._storages[found, keys, transfers] = storage
+        return self._storages[found, keys, transfers]
+
+    def open_for_run(self, run: RunDir, reach: Reach, known: Copy | None = None) -> Archive:
+        """Return the archive that a run is to come from.
+
+        A step that is known to be somewhere comes from there; else it is the archive that the run
+        here, if there is one, is configured for, or was last in.
+        """
+        if known is not None and reach.place is None:
+            reach = replace(reach, place=known.place)
+        notes = archived.notes(run)
+        last_place = notes[-1].place if notes else None
+        return self.open(reach, settings_of(run), last_place=last_place)

@@ -16,8 +16,9 @@ _HEADER = ("RUN", "STEPS", "NEWEST", "SIZE", "HERE")
 
 def list_remote(reach: Reach, *, as_json: bool) -> None:
     """Show what an archive holds of each run, and whether that is here too."""
-    place = given.open_archive(reach, None)
-    found = holdings.survey(place.storage, find_root(reach.root))
+    with given.Archives() as archives:
+        place = archives.open(reach, None)
+        found = holdings.survey(place.storage, find_root(reach.root))
     if as_json:
         show.json_result({"archive": place.place, "runs": [asdict(one) for one in found]})
         return

@@ -10,7 +10,7 @@ from rlrun.archive import catalog
 from rlrun.archive.remote_prune import RemotePruned, RemotePruner
 from rlrun.cli import archive_options as given
 from rlrun.cli import sentences, show, text
-from rlrun.cli.archive_options import Archive, Reach
+from rlrun.cli.archive_options import Archive, Archives, Reach
 from rlrun.cli.batch import Batch
 from rlrun.cli.config import aligned
 from rlrun.errors import EXIT_DONE, EXIT_STOPPED_NOW, RunNotFoundError
@@ -19,16 +19,17 @@ from rlrun.runs.layout import RunDir, check_name, find_root, runs_folder
 
 def prune_remote(name: str | None, reach: Reach, *, is_dry_run: bool, as_json: bool) -> int:
     """Remove, or say what would go, from one run in an archive, or from all of them."""
-    place = open_for(name, reach)
-    names = names_of(place, name)
     found: dict[str, RemotePruned] = {}
-    batch = Batch(len(names), reach.root)
-    try:
-        for one in names:
-            batch.attempt(one, partial(work, place, one, found, is_dry_run=is_dry_run))
-    except KeyboardInterrupt:
-        show.talk("stopped: whatever a checkpoint needs is there; the same command goes on")
-        return EXIT_STOPPED_NOW
+    with given.Archives() as archives:
+        place = open_for(name, reach, archives)
+        names = names_of(place, name)
+        batch = Batch(len(names), reach.root)
+        try:
+            for one in names:
+                batch.attempt(one, partial(work, place, one, found, is_dry_run=is_dry_run))
+        except KeyboardInterrupt:
+            show.talk("stopped: whatever a checkpoint needs is there; the same command goes on")
+            return EXIT_STOPPED_NOW
     if as_json:
         runs = [asdict(one) for one in found.values()]
         show.json_result({"archive": place.place, "is_dry_run": is_dry_run, "runs": runs})
@@ -41,11 +42,12 @@ def prune_remote(name: str | None, reach: Reach, *, is_dry_run: bool, as_json: b
     return EXIT_DONE
 
 
-def open_for(name: str | None, reach: Reach) -> Archive:
+def open_for(name: str | None, reach: Reach, archives: Archives) -> Archive:
     """Return the archive, of which the run here may know more than the command line says."""
     if name is None:
-        return given.open_archive(reach, None)
-    return given.open_for_run(RunDir(runs_folder(find_root(reach.root)) / check_name(name)), reach)
+        return archives.open(reach, None)
+    run = RunDir(runs_folder(find_root(reach.root)) / check_name(name))
+    return archives.open_for_run(run, reach)
 
 
 def names_of(place: Archive, name: str | None) -> list[str]:

@@ -63,21 +63,28 @@ def restore(
     which = which_of(step)
     reach = Reach(from_archive, credentials, transfers, root, FROM)
     run = RunDir(runs_folder(find_root(root)) / check_name(name))
-    place = given.open_for_run(run, reach)
     title = f"run '{name}'"
-    show.talk(f"{title}: restoring from {place.place}")
-    with transfer_view.watched(title) as view:
-        restorer = Restorer(
-            place.storage, find_root(root), name, as_name, is_forced, place.transfers, view.progress
-        )
-        try:
-            if model_only:
-                model = restorer.restore_model(model_step_of(which))
-            else:
-                done = restorer.restore(which)
-        except KeyboardInterrupt:
-            view.stopped(_GOES_ON)
-            return EXIT_STOPPED_NOW
+    with given.Archives() as archives:
+        place = archives.open_for_run(run, reach)
+        show.talk(f"{title}: restoring from {place.place}")
+        with transfer_view.watched(title) as view:
+            restorer = Restorer(
+                place.storage,
+                find_root(root),
+                name,
+                as_name,
+                is_forced,
+                place.transfers,
+                view.progress,
+            )
+            try:
+                if model_only:
+                    model = restorer.restore_model(model_step_of(which))
+                else:
+                    done = restorer.restore(which)
+            except KeyboardInterrupt:
+                view.stopped(_GOES_ON)
+                return EXIT_STOPPED_NOW
     if model_only:
         show_model(Model(name, place.place, model), run, reach, as_json=as_json)
     else:
@@ -184,16 +191,17 @@ def bring_back(run: RunDir, steps: Sequence[int], reach: Reach, *, is_asked: boo
     """
     here = set(checkpoints.list_steps(run))
     known = {copy.step: copy for copy in archived.copies(run).values()}
-    for step in (one for one in steps if one not in here):
-        copy = known.get(step)
-        if is_asked:
-            if not fetch(run, step, given.open_for_run(run, reach, copy)):
-                return False
-        elif copy is not None:
-            raise RunNotFoundError(
-                f"step {step} of run '{run.name}' is not here but in {copy.place}; add --restore "
-                "to fetch it first"
-            )
+    with given.Archives() as archives:
+        for step in (one for one in steps if one not in here):
+            copy = known.get(step)
+            if is_asked:
+                if not fetch(run, step, archives.open_for_run(run, reach, copy)):
+                    return False
+            elif copy is not None:
+                raise RunNotFoundError(
+                    f"step {step} of run '{run.name}' is not here but in {copy.place}; add "
+                    "--restore to fetch it first"
+                )
     return True
 
 

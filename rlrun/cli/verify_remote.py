@@ -13,7 +13,7 @@ from rlrun.runs.layout import RunDir, check_name, find_root, runs_folder
 
 _HEADER = ("CHECKPOINT", "STATE", "FILES", "SIZE")
 _LOOKED_AT: dict[Depth, str] = {
-    "sizes": "sizes compared (a folder computes no checksums; --read-data reads every byte)",
+    "sizes": "sizes compared ({who} computes no checksums; --read-data reads every byte)",
     "checksums": "sizes and the checksums that the store computed compared (--read-data reads "
     "every byte)",
     "data": "every byte read",
@@ -29,15 +29,16 @@ def verify_remote(name: str | None, reach: Reach, *, is_reading: bool, as_json: 
     run = (
         store.find_run(root, None) if name is None else RunDir(runs_folder(root) / check_name(name))
     )
-    place = given.open_for_run(run, reach)
-    show.talk(f"run '{run.name}': checking in {place.place}")
-    with transfer_view.watched(f"run '{run.name}'") as view:
-        checker = Checker(place.storage, run.name, is_reading, place.transfers, view.progress)
-        try:
-            found = checker.check()
-        except KeyboardInterrupt:
-            view.stopped("nothing was changed")
-            return EXIT_STOPPED_NOW
+    with given.Archives() as archives:
+        place = archives.open_for_run(run, reach)
+        show.talk(f"run '{run.name}': checking in {place.place}")
+        with transfer_view.watched(f"run '{run.name}'") as view:
+            checker = Checker(place.storage, run.name, is_reading, place.transfers, view.progress)
+            try:
+                found = checker.check()
+            except KeyboardInterrupt:
+                view.stopped("nothing was changed")
+                return EXIT_STOPPED_NOW
     if as_json:
         show.json_result(as_data(run.name, place, found))
     else:
@@ -103,9 +104,10 @@ def summary(name: str, place: Archive, found: RemoteCheck) -> str:
     amount = (
         f"{text.count(len(found.steps), 'checkpoint')}, {text.count(found.num_objects, 'object')}"
     )
+    looked_at = _LOOKED_AT[found.depth].format(who="a folder" if place.folder else "this store")
     return (
         f"run '{name}' is whole in {place.place}: {amount}, {text.size(found.num_bytes)}; "
-        f"{_LOOKED_AT[found.depth]}"
+        f"{looked_at}"
     )
 
 

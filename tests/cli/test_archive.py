@@ -430,6 +430,66 @@ def test_what_the_system_refuses_of_one_does_not_stop_the_others(
     assert catalog.run_names(FolderStorage(store)) == ["b"]
 
 
+# ---- the storage behind it
+
+
+@pytest.fixture
+def storages(monkeypatch: pytest.MonkeyPatch) -> tuple[list[object], list[object]]:
+    """The folders that commands have opened, and those that they have closed."""
+    opened: list[object] = []
+    closed: list[object] = []
+    whole = FolderStorage.__init__
+
+    def open_one(self: FolderStorage, folder: Path) -> None:
+        opened.append(self)
+        whole(self, folder)
+
+    monkeypatch.setattr(FolderStorage, "__init__", open_one)
+    monkeypatch.setattr(FolderStorage, "close", lambda self: closed.append(self))
+    return opened, closed
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "archive --all --to",
+        "archive a b --cleanup --dry-run --to",
+        "verify a --remote --to",
+        "list --remote --to",
+        "prune --remote --to",
+        "prune a --remote --dry-run --to",
+        "restore a --as c --from-archive",
+        "restore a --model-only --from-archive",
+        "restore nothing --from-archive",
+        "resume a --from 15 --rewind --restore --from-archive",
+    ],
+)
+def test_each_command_opens_an_archive_once_and_closes_it(
+    line: str, storages: Any, rlrun: Run, make_run: Run, store: Path
+) -> None:
+    opened, closed = storages
+    for name in ("a", "b"):
+        stopped_at_30(make_run(name))
+    rlrun("archive", "--all", "--to", str(store))
+    opened.clear()
+    closed.clear()
+    rlrun(*line.split(), str(store))
+    assert len(opened) == 1
+    assert closed == opened
+
+
+def test_one_that_is_stopped_closes_it_too(
+    storages: Any, rlrun: Run, sums: RunMaker, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pusher, "push", interrupt)
+    assert rlrun("archive", "sums", "--to", str(store)).code == 130
+    opened, closed = storages
+    assert len(closed) == len(opened) == 1
+
+
 # ---- Ctrl-C
 
 _SLOW = """

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 from support import journal
 
+from rlrun.archive.folder_storage import FolderStorage
+from rlrun.archive.remote_check import RemoteCheck
+from rlrun.cli import verify_remote
+from rlrun.cli.archive_options import Archive
 from rlrun.runs import jsonl
 
 Run = Callable[..., Any]
@@ -114,6 +118,14 @@ def test_a_whole_copy_says_what_was_looked_at(rlrun: Run, archived: Any, store: 
     )
     assert said.err.endswith(f"next: rlrun archive sums --cleanup --dry-run --to {store}\n")
     assert rlrun("verify", "sums", "--remote", "--read-data").out.endswith("; every byte read\n")
+
+
+def test_a_store_without_checksums_is_not_called_a_folder(tmp_path: Path) -> None:
+    found = RemoteCheck((), (), 0, 0, "sizes")
+    place = Archive(FolderStorage(tmp_path), 8, None, "")
+    assert "sizes compared (this store computes no checksums; --read-data" in verify_remote.summary(
+        "sums", place, found
+    )
 
 
 def test_damage_of_a_copy_is_code_6_with_the_way_to_mend_it(

@@ -164,6 +164,14 @@ def test_a_list_of_more_than_a_page_is_whole(storage: Storage) -> None:
     assert list(storage.list("")) == []
 
 
+def test_a_storage_that_was_closed_can_be_used_again(storage: Storage) -> None:
+    put(storage, "object", b"content")
+    for _ in range(2):
+        storage.close()
+    assert got(storage, "object") == b"content"
+    storage.close()
+
+
 def test_what_is_removed_is_gone_and_the_rest_stays(storage: Storage) -> None:
     for key in ("a/1", "a/2", "b/1"):
         put(storage, key, b"x")
