@@ -8,7 +8,7 @@ from rlrun.archive.keys import RecordsKey, StepKey
 from rlrun.archive.manifests import Archived
 from rlrun.archive.reading import read_whole
 from rlrun.archive.storage import Storage, Stored
-from rlrun.errors import ArchiveError, RunNotFoundError
+from rlrun.errors import ArchiveError, DamagedError, RunNotFoundError
 
 _NUM_LISTINGS = 4  # at most, until two agree
 
@@ -120,4 +120,10 @@ def fetch(storage: Storage, run_name: str, key: StepKey | RecordsKey) -> Archive
     """Return a manifest, checked; DamagedError if it is not what it should be."""
     full = f"{run_name}/{key.manifest}"
     data = read_whole(storage, full, most_bytes=manifests.MAX_BYTES)
-    return manifests.parse(data, key, where=f"{storage.place}/{full}")
+    found = manifests.parse(data, key, where=f"{storage.place}/{full}")
+    if found.run_name != run_name:  # a restore would look for its objects under the other name
+        raise DamagedError(
+            f"{storage.place}/{full} is of run '{found.run_name}', not '{run_name}'; rename the "
+            f"folder back to '{found.run_name}'"
+        )
+    return found

@@ -70,6 +70,17 @@ def test_a_manifest_that_was_changed_is_refused(push: Any, storage: Any) -> None
         catalog.fetch(storage, "sums", key)
 
 
+def test_a_manifest_in_a_folder_that_was_renamed_says_how_to_mend_that(
+    push: Any, storage: Any
+) -> None:
+    push()
+    (storage.folder / "sums").rename(storage.folder / "other")
+    found = catalog.read(storage, "other")
+    for key in (found.steps[0], found.records[0]):
+        with pytest.raises(DamagedError, match="is of run 'sums', not 'other'; rename the folder"):
+            catalog.fetch(storage, "other", key)
+
+
 def test_a_step_is_found_by_its_whole_hash_alone(push: Any, storage: Any) -> None:
     push()
     found = catalog.read(storage, "sums")

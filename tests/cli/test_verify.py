@@ -128,6 +128,16 @@ def test_a_store_without_checksums_is_not_called_a_folder(tmp_path: Path) -> Non
     )
 
 
+def test_a_copy_whose_folder_was_renamed_is_told(rlrun: Run, archived: Any, store: Path) -> None:
+    (store / "sums").rename(store / "other")
+    said = rlrun("verify", "other", "--remote", "--to", str(store))
+    assert said.code == 6
+    assert "is of run 'sums', not 'other'; rename the folder back to 'sums'" in said.out
+    said = rlrun("restore", "other", "--from-archive", str(store))
+    assert said.code == 6
+    assert "rename the folder back to 'sums'" in said.err
+
+
 def test_damage_of_a_copy_is_code_6_with_the_way_to_mend_it(
     rlrun: Run, archived: Any, store: Path
 ) -> None:
