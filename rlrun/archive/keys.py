@@ -106,6 +106,13 @@ def is_ours(key: str) -> bool:
     return bool(_SHARED.fullmatch(key) or _STEP_OBJECT.fullmatch(key))
 
 
+def is_of_records(key: str) -> bool:
+    """Return whether a key, under its run, is of its records and not of a checkpoint."""
+    folder, _, name = key.partition("/")
+    is_manifest = folder == MANIFESTS and isinstance(parse_manifest(name), RecordsKey)
+    return folder == SHARED or is_manifest
+
+
 def is_our_folder(name: str) -> bool:
     """Return whether a folder, under a run, is one that a push makes."""
     return name in (MANIFESTS, SHARED) or bool(_STEP_FOLDER.fullmatch(name))

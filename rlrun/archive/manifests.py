@@ -14,10 +14,7 @@ from rlrun.runs import canonical
 
 FORMAT_VERSION = 1
 MAX_BYTES = 64 * 2**20
-WAY_OUT = (  # of damage in the archive
-    "send it again with 'rlrun archive RUN --repair' where the run is still there, or restore "
-    "another step"
-)
+_AGAIN = "send it again with 'rlrun archive RUN --repair' where the run is still there, or "
 _HEX = set("0123456789abcdef")
 
 
@@ -162,5 +159,13 @@ def _entry(path: str, entry: Mapping[str, Any]) -> Entry:
     return Entry(path, key, Seal(size, sha256, parts))
 
 
+def way_out(key: str) -> str:
+    """Return what to do where an object of a run is damaged, by its key under the run."""
+    if keys.is_of_records(key):  # every step needs those
+        return f"{_AGAIN}restore a model alone with --model-only"
+    return f"{_AGAIN}restore another step"
+
+
 def _damaged(where: str, what: str) -> DamagedError:
-    return DamagedError(f"{where} {what}, so what it lists cannot be trusted; {WAY_OUT}")
+    key = f"{keys.MANIFESTS}/{where.rpartition('/')[2]}"
+    return DamagedError(f"{where} {what}, so what it lists cannot be trusted; {way_out(key)}")

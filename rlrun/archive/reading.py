@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 from rlrun.archive import blobs
 from rlrun.archive.blobs import Seal, Sealer
-from rlrun.archive.manifests import WAY_OUT
+from rlrun.archive.manifests import way_out
 from rlrun.archive.storage import Storage
-from rlrun.errors import ArchiveError, DamagedError, InterruptedReadError
+from rlrun.errors import ArchiveError, DamagedError, InterruptedReadError, MissingObjectError
 
 NUM_TRIES = 5  # without a byte more between two of them
 NUM_READS = 3  # of an object that comes with other bytes
@@ -42,8 +42,16 @@ def read_whole(storage: Storage, key: str, *, most_bytes: int) -> bytes:
 
 
 def read_sealed(storage: Storage, key: str, expected: Seal) -> bytes:
-    """Return a small object; DamagedError if it has other bytes than the sealed ones."""
-    data = read_whole(storage, key, most_bytes=expected.size)
+    """Return a small object; DamagedError if it is lost or has other bytes than the sealed ones."""
+    found = bytearray()
+    try:
+        for chunk in chunks(storage, key):
+            found += chunk
+            if len(found) > expected.size:
+                break
+    except MissingObjectError:  # although a manifest lists it
+        raise damaged(storage, key, "is not there") from None
+    data = bytes(found)
     if blobs.of_bytes(data).seal != expected:
         raise damaged(storage, key, "has other bytes than were sent")
     return data
@@ -72,4 +80,4 @@ def read_back(
 
 def damaged(storage: Storage, key: str, what: str) -> DamagedError:
     """Return the error for an object that does not hold what it should."""
-    return DamagedError(f"{storage.place}/{key} {what}; {WAY_OUT}")
+    return DamagedError(f"{storage.place}/{key} {what}; {way_out(key.partition('/')[2])}")

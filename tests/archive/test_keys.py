@@ -57,3 +57,10 @@ def test_a_path_inside_is_let_through(path: str) -> None:
 def test_a_path_that_leaves_its_folder_is_refused(path: object) -> None:
     with pytest.raises(DamagedError, match="leaves its folder"):
         keys.check_path(path)
+
+
+def test_what_is_of_the_records_is_told_from_what_is_of_a_checkpoint() -> None:
+    of_records = [RECORDS.manifest, keys.shared("0" * 64, "run/config.yaml")]
+    assert all(map(keys.is_of_records, of_records))
+    of_a_step = [STEP.manifest, f"{STEP.folder}/model/weights", "manifests/notes.txt"]
+    assert not any(map(keys.is_of_records, of_a_step))

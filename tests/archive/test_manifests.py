@@ -102,3 +102,14 @@ def test_a_later_format_says_to_update() -> None:
 def test_some_of_the_files_can_be_taken() -> None:
     assert STEP.only("model/").entries == STEP.entries
     assert STEP.only("optimizer").entries == ()
+
+
+def test_damage_of_records_does_not_send_to_another_step_which_needs_them_too() -> None:
+    key = RECORDS.records_key(1)
+    with pytest.raises(DamagedError, match=r"--repair' .*, or restore a model alone") as caught:
+        manifests.parse(b"{}", key, where=f"there/sums/{key.manifest}")
+    assert "another step" not in str(caught.value)
+    with pytest.raises(DamagedError, match=r"--repair' .*, or restore another step"):
+        manifests.parse(b"{}", STEP.step_key(), where=f"there/sums/{STEP.step_key().manifest}")
+    assert "another step" not in manifests.way_out(RECORDS.entries[0].key)
+    assert "another step" in manifests.way_out(STEP.entries[0].key)

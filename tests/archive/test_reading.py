@@ -6,7 +6,7 @@ import pytest
 
 from rlrun.archive import blobs, reading
 from rlrun.archive.folder_storage import FolderStorage
-from rlrun.errors import ArchiveError, InterruptedReadError
+from rlrun.errors import ArchiveError, DamagedError, InterruptedReadError
 
 DATA = bytes(range(200))
 
@@ -66,3 +66,13 @@ def test_bytes_that_changed_on_the_way_are_read_again(tmp_path: Any) -> None:
     assert reading.read_back(storage, "a", seal, lambda _: None) is None
     storage = stored(Breaking(tmp_path, 500, flips=99))
     assert reading.read_back(storage, "a", seal, lambda _: None) == "has other bytes than were sent"
+
+
+def test_a_sealed_object_comes_as_it_was_sent_or_is_damage(tmp_path: Any) -> None:
+    storage = stored(FolderStorage(tmp_path))
+    assert reading.read_sealed(storage, "a", blobs.of_bytes(DATA).seal) == DATA
+    for other in (DATA[1:], DATA + b"1"):  # one that is larger too
+        with pytest.raises(DamagedError, match=r"other bytes than were sent; .*--repair"):
+            reading.read_sealed(storage, "a", blobs.of_bytes(other).seal)
+    with pytest.raises(DamagedError, match=r"is not there; .*--repair"):
+        reading.read_sealed(storage, "b", blobs.of_bytes(DATA).seal)
