@@ -93,6 +93,13 @@ class BytesBlob:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptBlob(BytesBlob):
+    """The bytes of a small file, read once."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class FileBlob:
     """A file, or the first `seal.size` bytes of one that grows."""
 
@@ -140,9 +147,15 @@ def of_bytes(data: bytes) -> BytesBlob:
     return BytesBlob(data, _seal(len(data), iter([data])))
 
 
-def of_small_file(path: Path) -> BytesBlob:
+def of_small_file(path: Path) -> KeptBlob:
     """Return the blob of a file that is kept in memory: read once, not once more to be sent."""
-    return of_bytes(path.read_bytes())
+    found = of_bytes(path.read_bytes())
+    return KeptBlob(found.data, found.seal, path)
+
+
+def on_disk(blob: Blob) -> Blob:
+    """Return a blob of the same bytes that keeps none of them in memory if a file has them."""
+    return FileBlob(blob.path, blob.seal) if isinstance(blob, KeptBlob) else blob
 
 
 def of_file(path: Path, *, size: int | None = None) -> FileBlob:

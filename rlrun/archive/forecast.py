@@ -22,14 +22,19 @@ class Forecast:
 
 
 def forecast(pusher: Pusher) -> Forecast:
-    """Return what a push would do; lists the archive, reads the records here, changes nothing."""
+    """Return what a push would do; lists the archive, reads the records here, changes nothing.
+
+    Raises ArchiveError where the push would.
+    """
     run, storage = pusher.run, pusher.storage
     found = catalog.read(storage, run.name)
     plan = pusher.plan(found)
     sources = snapshot.of_records(pusher.root, run, pusher.evaluations)
     newest = found.newest_records
-    records = snapshot.archived_records(run, sources, pusher.fetched(newest))
+    records = snapshot.archived_records(run, sources, pusher.newest_read(found))
     has_new_records = newest is None or newest.short_hash != records.short_hash
+    if has_new_records:
+        pusher.refuse_stale(found, records, sources)
     wanted = dict(size for step in plan.new_steps for size in _sizes_of(step))
     if has_new_records:
         wanted |= {entry.key: entry.seal.size for entry in records.entries}

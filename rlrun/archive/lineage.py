@@ -1,4 +1,4 @@
-"""Which archived checkpoints are of a run's present course, and is a run here of it too."""
+"""Which archived checkpoints are of a run's present course."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
@@ -11,7 +11,6 @@ from rlrun.runs.ledger import SessionStart
 Which = int | Literal["latest", "all"]
 Start = tuple[int, int]
 """A session's number, and the step that it went on from."""
-Relation = Literal["same or ahead", "behind", "diverged"]
 
 
 def starts(ledger_text: bytes) -> list[Start]:
@@ -53,10 +52,3 @@ def choose(keys: Collection[StepKey], which: Which, known: Sequence[Start]) -> l
         )
     shown = ", ".join(map(str, sorted(present))) or "none"
     raise RunNotFoundError(f"the archive has no step {which} of the run; it has {shown}")
-
-
-def relation(here: bytes, there: bytes) -> Relation:
-    """Return how a run here stands to its archive, by their ledgers: every session begins in it."""
-    if here.startswith(there):
-        return "same or ahead"
-    return "behind" if there.startswith(here) else "diverged"

@@ -5,19 +5,17 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
-from rlrun.archive import lineage, snapshot
+from rlrun.archive import lineage, snapshot, standing
 from rlrun.archive.fetching import Fetcher
 from rlrun.archive.manifests import Archived, Entry
+from rlrun.archive.standing import Relation
 from rlrun.errors import DamagedError, RunExistsError, StorageError
 from rlrun.runs import checkpoints, files, leftovers, lock, manifest, quarantine, rewind
 from rlrun.runs.layout import RunDir, evaluations_folder
 from rlrun.runs.manifest import NotAStepError
 
-_STEPS = f"{snapshot.RUN}/logs/train_log.jsonl"
-_LAST = (
-    _STEPS,
-    snapshot.SESSIONS,
-)  # of the records that take the place of older ones: they tell the age
+# of the records that take the place of older ones: they tell the age
+_LAST = (standing.JOURNAL, standing.STEPS, snapshot.SESSIONS)
 _CHUNK_BYTES = 2**20
 
 
@@ -123,25 +121,10 @@ def publish_into(
         held.release()
 
 
-def relation_of(run: RunDir, fetcher: Fetcher, records: Archived) -> lineage.Relation:
-    """Return how a run that is here stands to its archive.
-
-    Two copies of one session have the same ledger: then the log of its steps tells.
-    """
-    here = run.sessions.read_bytes() if run.sessions.is_file() else b""
-    there = ledger_text(fetcher, records)
-    if here == there and _lacks_steps(run, fetcher, records):
-        return "behind"
-    return lineage.relation(here, there)
-
-
-def _lacks_steps(run: RunDir, fetcher: Fetcher, records: Archived) -> bool:
-    """Return whether the log of steps here is only the beginning of the archived one."""
-    entry = next((entry for entry in records.entries if entry.path == _STEPS), None)
-    if entry is None:
-        return False
-    size = run.train_log.stat().st_size if run.train_log.is_file() else 0
-    return size < entry.seal.size and _begins_with(fetcher.path_of(entry), run.train_log)
+def relation_of(run: RunDir, fetcher: Fetcher, records: Archived) -> Relation:
+    """Return how a run that is here stands to its archive."""
+    there = standing.of_records(records, ledger_text(fetcher, records))
+    return standing.relation(standing.of_run(run), there)
 
 
 def _begins_with(path: Path, beginning: Path) -> bool:
@@ -201,7 +184,8 @@ def _publish_step(run: RunDir, placer: Placer, step: Archived) -> None:
 def _bring_up(run: RunDir, fetcher: Fetcher, records: Archived) -> None:
     """Put the archive's records in the place of older ones, which move to `abandoned/`.
 
-    The log of steps and the ledger come last: until then the same command does all of it again.
+    The journal, the log of steps and the ledger come last: until then the same command does all of
+    it again.
     """
     theirs = {inner_path(entry.path, snapshot.RUN): entry for entry in records.entries}
     behind = RunDir(next(path for path in _names(run) if not path.exists()))
@@ -221,7 +205,7 @@ def _bring_up(run: RunDir, fetcher: Fetcher, records: Archived) -> None:
 
 
 def _place_in_order(entry: Entry) -> int:
-    return _LAST.index(entry.path) + 1 if entry.path in _LAST else 0
+    return next((n for n, last in enumerate(_LAST, 1) if entry.path.startswith(last)), 0)
 
 
 def _names(run: RunDir) -> Iterator[Path]:

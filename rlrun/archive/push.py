@@ -1,33 +1,25 @@
 """Push a run: what the archive lacks is sent and proved, and each manifest after what it lists."""
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rlrun.archive import blobs, catalog, manifests, owners, proof, reading, snapshot
-from rlrun.archive.blobs import Blob, Seal
+from rlrun.archive import catalog, owners, snapshot, standing
 from rlrun.archive.catalog import Catalog
 from rlrun.archive.keys import RecordsKey, StepKey
-from rlrun.archive.manifests import Archived
+from rlrun.archive.manifests import Archived, Entry
+from rlrun.archive.outgoing import Outgoing
 from rlrun.archive.snapshot import Source
 from rlrun.archive.storage import Storage
-from rlrun.archive.transfers import SMALL_AT_ONCE, SMALL_BYTES, Progress, each
-from rlrun.errors import (
-    ArchiveError,
-    DamagedError,
-    MissingObjectError,
-    RunNotFoundError,
-)
+from rlrun.archive.transfers import SMALL_AT_ONCE, Progress, each
+from rlrun.errors import ArchiveError, DamagedError, MissingObjectError, RunNotFoundError
 from rlrun.runs import archived, checkpoints, pins, store
 from rlrun.runs.archived import Copy
 from rlrun.runs.checkpoints import Step
 from rlrun.runs.layout import RunDir
 
-MARK_POLL_SECONDS = 1.0
-MARK_PATIENCE_SECONDS = 120.0
+_NUM_TURNS = 5  # of sending records while others send theirs
 _REMOVED = "it was removed meanwhile"
 
 
@@ -51,6 +43,7 @@ class Pushed:
     has_new_records: bool
     num_objects: int  # that were sent
     num_bytes: int
+    notes: tuple[str, ...] = ()
 
     @property
     def is_unchanged(self) -> bool:
@@ -79,19 +72,13 @@ class Pusher:
     is_repairing: bool = False  # what the archive has is proved again, and sent where it is not
     progress: Progress = field(default_factory=Progress)
     sleep: Callable[[float], None] = time.sleep
-    _has_looked: bool = False  # at what the archive has of the run
-    _sizes: dict[str, int] = field(default_factory=dict)  # of what was listed, by key
-    _trusted: dict[str, Seal] = field(default_factory=dict)  # proved before the push, by key
-    _needed: dict[str, Blob] = field(default_factory=dict)  # by the new manifests, by key
-    _room: threading.Semaphore = field(init=False)  # for objects that are not small
+    _read: dict[RecordsKey, Archived | None] = field(default_factory=dict)  # None: damaged
+    _sent: Archived | None = None  # the records, as this push has sent them
+    _newest: RecordsKey | None = None  # records there, as far as this push knows
+    _notes: list[str] = field(default_factory=list)
+    _out: Outgoing = field(init=False)
     _copies: Mapping[tuple[int, str], Copy] = field(default_factory=dict)
     _facts: list[tuple[int, str, int]] = field(default_factory=list)  # of what was pushed
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _num_objects: int = 0
-    _num_bytes: int = 0
-
-    def __post_init__(self) -> None:
-        self._room = threading.Semaphore(self.transfers)
 
     def plan(self, found: Catalog) -> Plan:
         """Return which checkpoints are to be sent, ascending; reads their manifests alone.
@@ -138,20 +125,22 @@ class Pusher:
 
     def push(self) -> Pushed:
         """Send what is missing; whatever ends it in between, the next push goes on."""
+        self._out = Outgoing(self.storage, self.run.name, self.transfers, self.progress, self.sleep)
         found = catalog.read(self.storage, self.run.name)
         plan = self.plan(found)
-        if plan.new_steps:
-            self._look(found)
         self.progress.expect(sum(map(_size_of, plan.new_steps)))
-        newest = found.newest_records or self._push_records(found, None)
+        if plan.new_steps or not found.newest_records:
+            self._push_records(found)
+        if plan.new_steps:
+            self._look(found, self.newest_read(found))
         self.progress.begin("checkpoints")
         done = self._push_steps(plan.new_steps)
         new_steps = [one for one in done if isinstance(one, StepKey)]
         skipped = [*plan.skipped, *(one for one in done if isinstance(one, Skipped))]
-        newest = self._push_records(found, newest) or newest
-        has_new_records = newest != found.newest_records
+        self._push_records(found)
+        has_new_records = self._newest not in (None, found.newest_records)
         if new_steps or has_new_records:
-            self._see_that_all_stays()
+            self._out.see_that_all_stays()
         if self._facts:  # known to be there from now on
             archived.note(self.run, "pushed", sorted(self._facts), self.storage.place)
         return Pushed(
@@ -160,49 +149,38 @@ class Pusher:
             plan.known_steps,
             tuple(skipped),
             has_new_records,
-            self._num_objects,
-            self._num_bytes,
+            self._out.num_objects,
+            self._out.num_bytes,
+            tuple(self._notes),
         )
 
-    def _look(self, found: Catalog) -> None:
-        """Note what the archive has of the run, and what of that is proved; then claim its name.
+    def newest_read(self, found: Catalog) -> Archived | None:
+        """Return the newest records of the archive that read, None if there are none."""
+        return next(filter(None, map(self._fetched, reversed(found.records))), None)
 
-        Nothing is sent before.
-        """
-        if self._has_looked:
-            return
-        self._has_looked = True
-        self._sizes = {one.key: one.size for one in self.storage.list(f"{self.run.name}/")}
-        owners.claim(self.storage, found, store.read_identity(self.run).id)
-        newest = None if self.is_repairing else self.fetched(found.newest_records)
-        if newest is not None:
-            self._refuse_older(newest)
-            prefix = f"{self.run.name}/"
-            self._trusted = {prefix + entry.key: entry.seal for entry in newest.entries}
-
-    def _refuse_older(self, newest: Archived) -> None:
-        """Raise ArchiveError if the archived ledger goes on from the one here: that is the older.
-
-        Its records would hide the newer ones from whoever restores the run.
-        """
-        here = self.run.sessions.read_bytes() if self.run.sessions.is_file() else b""
-        for entry in newest.only(snapshot.SESSIONS).entries:
-            if len(here) >= entry.seal.size:
-                return
-            there = reading.read_sealed(self.storage, f"{self.run.name}/{entry.key}", entry.seal)
-            if there.startswith(here):
-                raise ArchiveError(
-                    f"{self.storage.place} has run '{self.run.name}' as it was gone on with "
-                    f"elsewhere; bring this copy up with 'rlrun restore {self.run.name}', then "
-                    "archive again"
-                )
-
-    def fetched(self, key: RecordsKey | None) -> Archived | None:
+    def _fetched(self, key: RecordsKey) -> Archived | None:
         """Return the manifest of some records, None if it is damaged."""
-        try:
-            return catalog.fetch(self.storage, self.run.name, key) if key else None
-        except (DamagedError, MissingObjectError):
-            return None
+        if key not in self._read:
+            try:
+                self._read[key] = catalog.fetch(self.storage, self.run.name, key)
+            except (DamagedError, MissingObjectError):
+                self._read[key] = None
+        return self._read[key]
+
+    def refuse_stale(self, found: Catalog, own: Archived, sources: Sequence[Source]) -> None:
+        """Raise ArchiveError if the records here would hide what the archive has.
+
+        The newest decide that read; where damage is to be repaired, whose ledger can be read too.
+        """
+        here = standing.of_records(own, snapshot.ledger_in(sources))
+        for there in filter(None, map(self._fetched, reversed(found.records))):
+            try:
+                standing.refuse_stale(self.storage, here, there)
+            except DamagedError:
+                if not self.is_repairing:
+                    raise
+                continue
+            return
 
     def _push_steps(self, steps: Sequence[Step]) -> list[StepKey | Skipped]:
         """Push several checkpoints at once where they are many, else the files of each."""
@@ -221,119 +199,102 @@ class Pusher:
 
     def _push_step(self, step: Step, *, at_once: int) -> StepKey:
         with pins.hold(step.path):
-            with self._room:
+            with self._out.room:
                 sources = snapshot.of_step(step)
             found = snapshot.archived_step(self.run, step, sources)
-            self._send(found, sources, at_once=at_once)
-        self._put_manifest(found, found.step_key())
+            self._out.send(found, sources, at_once=at_once)
+        self._out.put_manifest(found, found.step_key())
         self._facts.append((step.step, str(found.manifest_hash), found.num_bytes))
         return found.step_key()
 
-    def _push_records(self, found: Catalog, newest: RecordsKey | None) -> RecordsKey | None:
-        """Send the records unless they are as at the last push; return what they are now.
+    def _push_records(self, found: Catalog) -> None:
+        """Send the records unless they are as the newest there, or as sent before by this push.
 
-        They are sent in front of the first checkpoint, which is worth nothing without them, and
-        again behind the last if a session has written meanwhile.
+        They are sent in front of the first new checkpoint, which is worth nothing without them, and
+        again behind the last if a session has written meanwhile.  Others may send theirs at the
+        same time: those that are the newest in front of ours are those that ours were judged by.
         """
         self.progress.begin("records")
         sources = snapshot.of_records(self.root, self.run, self.evaluations)
-        before = self.fetched(newest)
-        records = snapshot.archived_records(self.run, sources, before)
-        key = newest if newest and newest.short_hash == records.short_hash else None
-        if key and not self.is_repairing and before == records:
-            return None
-        self._look(found)
-        self.progress.expect(records.num_bytes)
-        self._send(records, sources, at_once=self.transfers * SMALL_AT_ONCE)
-        key = key or records.records_key(self._last_number() + 1)  # else that one is sent again
-        self._put_manifest(records, key)
-        return key
-
-    def _last_number(self) -> int:
-        """Return the number of the newest records there are now: others may have pushed some."""
-        newest = catalog.read(self.storage, self.run.name).newest_records
-        return newest.number if newest else 0
-
-    def _send(self, found: Archived, sources: Sequence[Source], *, at_once: int) -> None:
-        """Send the objects of a manifest that are not there, and prove each."""
-        by_path = {source.path: source.blob for source in sources}
-        wanted = {
-            f"{self.run.name}/{entry.key}": by_path[entry.path]
-            for entry in found.entries
-            if entry.path in by_path  # else another machine has sent it
-        }
-        sizes = each(self._send_one, wanted.items(), at_once=at_once)
-        with self._lock:
-            self._num_objects += sum(size is not None for size in sizes)
-            self._num_bytes += sum(size or 0 for size in sizes)
-            self._needed.update(wanted)
-
-    def _send_one(self, pair: tuple[str, Blob]) -> int | None:
-        """Return how many bytes had to be sent, None if the object was there."""
-        key, blob = pair
-        with nullcontext() if blob.seal.size <= SMALL_BYTES else self._room:
-            if self._is_there(key, blob.seal):
-                self.progress.note(blob.seal.size)
-                return None
-            proof.send_proved(self.storage, key, blob, self.progress)
-        return blob.seal.size
-
-    def _is_there(self, key: str, seal: Seal) -> bool:
-        """Return whether an object is proved to be there: by an earlier push, or now."""
-        if self._sizes.get(key) != seal.size:
-            return False
-        if self._trusted.get(key) == seal:
-            return True
-        return proof.doubt(self.storage, key, seal, note=self.progress.heed) is None
-
-    def _put_manifest(self, found: Archived, key: StepKey | RecordsKey) -> None:
-        full = f"{self.run.name}/{key.manifest}"
-        data = found.to_bytes()
-        if len(data) > manifests.MAX_BYTES:  # nobody would read it
-            raise ArchiveError(
-                f"{self.storage.place}/{full} would list {len(found.entries)} files, more than a "
-                "manifest takes; move some of the run's records or evaluations elsewhere"
-            )
-        proof.send_proved(self.storage, full, blobs.of_bytes(data), Progress())
-
-    def _see_that_all_stays(self) -> None:
-        """Send again what a prune took that had not seen the new manifests.
-
-        Whoever removes objects has a mark in the archive meanwhile.
-        """
-        for _ in range(proof.NUM_SENDS):
-            self._wait_for_prunes()
-            sizes = {one.key: one.size for one in self.storage.list(f"{self.run.name}/")}
-            lost = [
-                (key, blob)
-                for key, blob in self._needed.items()
-                if sizes.get(key) != blob.seal.size and not self._can_be_seen(key, blob.seal)
-            ]
-            if not lost:
+        if self._sent is not None:
+            if snapshot.archived_records(self.run, sources, self._sent) == self._sent:
                 return
-            for key, blob in lost:
-                proof.send_proved(self.storage, key, blob, self.progress)
+            found = catalog.read(self.storage, self.run.name)
+        for _ in range(_NUM_TURNS):
+            records = self._sent_records(found, sources)
+            if records is None:
+                self._newest = found.newest_records
+                return
+            now = catalog.read(self.storage, self.run.name)
+            if now.newest_records == found.newest_records:
+                self._put_records(found.newest_records, records)
+                return
+            found = now
         raise ArchiveError(
-            f"{self.storage.place}/{lost[0][0]} was sent {proof.NUM_SENDS} times and is gone "
-            "again; see that nothing else removes objects from the archive, then archive again"
+            f"{self.storage.place} gets other records of run '{self.run.name}' again and again; "
+            "archive it again when nobody else does"
         )
 
-    def _can_be_seen(self, key: str, seal: Seal) -> bool:
-        """Return whether an object is there although a listing does not have it: it may be late."""
-        stored = self.storage.stat(key)
-        return stored is not None and stored.size == seal.size
+    def _sent_records(self, found: Catalog, sources: Sequence[Source]) -> Archived | None:
+        """Send what the records need, and return them; None if the archive has them as they are.
 
-    def _wait_for_prunes(self) -> None:
-        """Wait until nobody removes unreferenced objects; a mark that stays was left by a kill."""
-        waited = 0.0
-        while marks := catalog.read(self.storage, self.run.name).marks:
-            if waited >= MARK_PATIENCE_SECONDS:
-                raise ArchiveError(
-                    f"{self.storage.place}/{marks[0].key} says that 'rlrun prune --remote' is at "
-                    "work; if none is, run it once more: it removes what a killed one left"
-                )
-            self.sleep(MARK_POLL_SECONDS)
-            waited += MARK_POLL_SECONDS
+        Raises ArchiveError, before anything is sent, if they would hide what is there.
+        """
+        before = self.newest_read(found)
+        records = snapshot.archived_records(self.run, sources, before)
+        is_newest = before is not None and before == self._fetched(found.records[-1])
+        if is_newest and before == records and (self._sent or not self.is_repairing):
+            return None
+        self.refuse_stale(found, records, sources)
+        self._look(found, before)
+        self.progress.expect(sum(one.blob.seal.size for one in sources))
+        if before is not None and (lost := self._lost(records, sources)):
+            records = self._without(lost, before, sources)
+        self._out.send(records, sources, at_once=self.transfers * SMALL_AT_ONCE)
+        return records
+
+    def _put_records(self, newest: RecordsKey | None, records: Archived) -> None:
+        is_same = newest is not None and newest.short_hash == records.short_hash
+        number = newest.number + 1 if newest and not is_same else 1
+        key = newest if newest and is_same else records.records_key(number)
+        self._out.put_manifest(records, key)
+        self._sent, self._newest, self._read[key] = records, key, records
+
+    def _lost(self, records: Archived, sources: Sequence[Source]) -> list[str]:
+        """Return what records carry on without having it here, and is not there any more."""
+        here = {(one.path, one.blob.seal) for one in sources}
+        carried = [one for one in records.entries if (one.path, one.seal) not in here]
+
+        def is_there(entry: Entry) -> bool:
+            key = f"{self.run.name}/{entry.key}"
+            judge = self._out.is_proved if self.is_repairing else self._out.is_listed
+            return judge(key, entry.seal)
+
+        are_there = each(is_there, carried, at_once=self.transfers)
+        return [one.path for one, found in zip(carried, are_there, strict=True) if not found]
+
+    def _without(
+        self, lost: Sequence[str], before: Archived, sources: Sequence[Source]
+    ) -> Archived:
+        """Return the records that carry on all but these of the ones before; that is noted."""
+        kept = snapshot.without(before, lost)
+        records = snapshot.archived_records(self.run, sources, kept)
+        left = {one.path for one in records.entries}
+        self._notes += [
+            f"{one.path}, which is not here and was archived before, is lost in "
+            f"{self.storage.place} and was left out; archive it again from where it still is"
+            for one in before.entries
+            if snapshot.is_of_evaluation(one.path) and one.path not in left
+        ]
+        return records
+
+    def _look(self, found: Catalog, before: Archived | None) -> None:
+        """See what the archive has of the run, and claim its name; nothing is sent before."""
+        if not self._out.look():
+            return
+        owners.claim(self.storage, found, store.read_identity(self.run).id)
+        if before is not None and not self.is_repairing:
+            self._out.trust(before)
 
 
 def _skipped(step: Step) -> Skipped:

@@ -1,8 +1,9 @@
 """What of a run is pushed: a checkpoint's files, and its records while a session may write."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rlrun.archive import blobs, keys
@@ -19,6 +20,13 @@ SESSIONS = f"{RUN}/logs/sessions.jsonl"
 EVALUATIONS = "eval_runs"
 _KEPT_BYTES = 2**20  # of a checkpoint's small files, in memory until they are sent
 _NUM_LOOKS = 20  # at a journal whose segment is sealed meanwhile
+_TABLE = "consolidated_metrics.csv"  # of all steps of an evaluation
+_PLAN = (
+    "eval_config.yaml",
+    "questions.jsonl",
+)  # of an evaluation: the one says what is in the other
+_OPTIONAL = (f"{RUN}/tensorboard/", f"{RUN}/abandoned/")
+_WORKER_LOG = f"{RUN}/logs/worker.log"
 _LEFT_OUT = {"lock", "lock.json", "rewind.json"}  # of an evaluation, of a run
 
 
@@ -167,19 +175,76 @@ def archived_step(run: RunDir, step: Step, sources: Sequence[Source]) -> Archive
 def archived_records(run: RunDir, sources: Sequence[Source], before: Archived | None) -> Archived:
     """Return the manifest of a run's records whose files are these.
 
-    Evaluations that were archived before and are not here are another machine's: they stay in it.
+    What other machines evaluated stays in it as it was archived before.
     """
-    entries = [Entry(one.path, _shared_key(one), one.blob.seal) for one in sources]
-    here = {_evaluation_of(entry.path) for entry in entries}
-    carried = [one for one in (before.entries if before else ()) if one.path.startswith(EVALUATIONS)
-               and _evaluation_of(one.path) not in here]  # fmt: skip
-    in_order = tuple(sorted([*entries, *carried], key=lambda entry: entry.path))
+    here = {one.path: Entry(one.path, _shared_key(one), one.blob.seal) for one in sources}
+    entries = before.entries if before else ()
+    there = {one.path: one for one in entries if is_of_evaluation(one.path)}
+    kept = {path: entry for path, entry in here.items() if not is_of_evaluation(path)}
+    kept |= _evaluations({path: here[path] for path in here if path not in kept}, there)
+    in_order = tuple(kept[path] for path in sorted(kept))
     return Archived(run.name, store.read_identity(run).id, in_order)
 
 
+def _evaluations(here: Mapping[str, Entry], there: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Return which files of evaluations are taken from here, and which stay as they are there.
+
+    A step's folder is taken whole: from here, unless the one there has all its files and more.  A
+    table of all steps is made of their folders, so it is that of whoever has them all.
+    """
+    ours, theirs = _by_unit(here), _by_unit(there)
+    kept: dict[str, Entry] = {}
+    incomplete = set()  # evaluations of which the archive has more than there is here
+    for unit in sorted({*ours, *theirs}):
+        found = ours.get(unit, {})
+        if found.keys() < theirs.get(unit, {}).keys():
+            found = theirs[unit]
+            incomplete.add(_evaluation_of(unit))
+        kept |= found
+    for path in set(here) & set(there):
+        if path.endswith(f"/{_TABLE}") and _evaluation_of(path) in incomplete:
+            kept[path] = there[path]
+    return kept
+
+
+def _by_unit(entries: Mapping[str, Entry]) -> dict[str, dict[str, Entry]]:
+    """Return entries by what is taken whole: a step's folder of an evaluation, or one file."""
+    found: dict[str, dict[str, Entry]] = defaultdict(dict)
+    for path, entry in entries.items():
+        found["/".join(path.split("/")[:3])][path] = entry
+    return found
+
+
 def _evaluation_of(path: str) -> str:
-    """Return the folder of an evaluation's file, or of the run's."""
+    """Return the folder of an evaluation's file."""
     return "/".join(path.split("/")[:2])
+
+
+def ledger_in(sources: Sequence[Source]) -> bytes:
+    """Return the ledger of a snapshot, empty for a run on which nobody has worked."""
+    found = (one.blob.read(0, one.blob.seal.size) for one in sources if one.path == SESSIONS)
+    return next(found, b"")
+
+
+def is_of_evaluation(path: str) -> bool:
+    """Return whether a path of a records' manifest is of an evaluation."""
+    return path.startswith(f"{EVALUATIONS}/")
+
+
+def is_optional(path: str) -> bool:
+    """Return whether a run can go on without what is at a path of its records' manifest."""
+    return is_of_evaluation(path) or path == _WORKER_LOG or path.startswith(_OPTIONAL)
+
+
+def without(records: Archived, lost: Collection[str]) -> Archived:
+    """Return records without some of their paths.
+
+    Of an evaluation whose plan or questions are lost neither stays: the next one makes both again.
+    """
+    spoiled = {_evaluation_of(path) for path in lost if path.rpartition("/")[2] in _PLAN}
+    plans = {f"{evaluation}/{name}" for evaluation in spoiled for name in _PLAN}
+    kept = tuple(one for one in records.entries if one.path not in {*lost, *plans})
+    return replace(records, entries=kept)
 
 
 def _shared_key(source: Source) -> str:

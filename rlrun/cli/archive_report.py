@@ -45,6 +45,7 @@ class Sent:
     seconds: float | None  # None: nothing was sent, it is a forecast
     num_there: int  # checkpoints in the archive now
     num_bytes_there: int
+    notes: tuple[str, ...] = ()
 
 
 def sent(pushed: Pushed, seconds: float, storage: Storage) -> Sent:
@@ -60,6 +61,7 @@ def sent(pushed: Pushed, seconds: float, storage: Storage) -> Sent:
         seconds,
         num_there,
         num_bytes_there,
+        pushed.notes,
     )
 
 
@@ -99,6 +101,8 @@ def show_push(one: Report, order: Order) -> None:
     """Show what was sent, or would be, unless JSON is wanted."""
     if one.sent is None or order.as_json:
         return
+    for note in one.sent.notes:
+        show.warn(f"run '{one.run_name}': {note}")
     word = "would be sent" if order.is_dry_run else "sent"
     if order.is_repairing:
         word = "would be proved" if order.is_dry_run else "proved"
@@ -190,6 +194,7 @@ def _run_as_data(one: Report, failure: RlrunError | None) -> dict[str, Any]:
         "num_objects": found.num_objects,
         "num_bytes": found.num_bytes,
         "seconds": found.seconds,
+        "notes": list(found.notes),
     }
     there = found and {"num_checkpoints": found.num_there, "num_bytes": found.num_bytes_there}
     error = failure and {"error": str(failure), "exit_code": failure.exit_code}

@@ -93,3 +93,14 @@ def test_a_blob_knows_whether_its_file_is_what_it_was(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(StorageError, match="went away"):
         blob.read(0, 5)
+
+
+def test_a_small_file_can_be_let_go_of_and_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    kept = blobs.of_small_file(path)
+    let_go = blobs.on_disk(kept)
+    assert (let_go.seal, let_go.read(1, 3)) == (kept.seal, b"234")
+    assert not hasattr(let_go, "data")
+    other = blobs.of_bytes(b"1")
+    assert blobs.on_disk(other) is other

@@ -1,10 +1,12 @@
 from typing import Any
 
+import pytest
 from support.calls import recorded
 
 from rlrun.archive.folder_storage import FolderStorage
 from rlrun.archive.forecast import forecast
 from rlrun.archive.push import Pusher
+from rlrun.errors import ArchiveError
 
 
 def test_it_tells_what_the_push_then_sends(made: Any, root: Any, storage: FolderStorage) -> None:
@@ -44,3 +46,12 @@ def test_what_a_broken_push_has_sent_is_not_counted(
     rest = forecast(Pusher(made.run, root, storage))
     assert whole.num_objects - rest.num_objects == 1
     assert whole.num_bytes - rest.num_bytes == size
+
+
+def test_what_a_push_would_refuse_is_refused(made: Any, root: Any, push: Any, storage: Any) -> None:
+    made.steps(31, 32)
+    push()
+    with made.run.train_log.open("rb+") as log:
+        log.truncate(log.seek(0, 2) // 2)
+    with pytest.raises(ArchiveError, match="bring this copy up"):
+        forecast(Pusher(made.run, root, storage))

@@ -51,10 +51,3 @@ def test_a_ledger_tells_where_sessions_began() -> None:
     assert lineage.starts(text + b'{"event": "sta') == [(2, 20)]
     odd = [jsonl.encode(start | {"from_step": "x"}, checked=False), b'{"event": ["start"]}\n']
     assert lineage.starts(text + b"".join(odd)) == [(2, 20)]
-
-
-def test_ledgers_tell_how_two_copies_of_a_run_stand_to_each_other() -> None:
-    assert lineage.relation(b"one\n", b"one\n") == "same or ahead"
-    assert lineage.relation(b"one\ntwo\n", b"one\n") == "same or ahead"
-    assert lineage.relation(b"one\n", b"one\ntwo\n") == "behind"
-    assert lineage.relation(b"one\ntwo\n", b"one\nthree\n") == "diverged"

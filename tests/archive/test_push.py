@@ -1,3 +1,4 @@
+import itertools
 import json
 import shutil
 import time
@@ -6,17 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.run_maker import RunMaker
+from support.run_maker import RunMaker, record_of
 
-from rlrun.archive import blobs, catalog, keys, proof
+from rlrun.archive import blobs, catalog, keys, manifests, proof
 from rlrun.archive import push as push_module
 from rlrun.archive.folder_storage import FolderStorage
+from rlrun.archive.manifests import Archived
 from rlrun.archive.push import Pusher
+from rlrun.archive.remote_check import Checker
 from rlrun.archive.restore import Restorer
 from rlrun.archive.transfers import Progress
-from rlrun.errors import ArchiveError, LockedError, StorageError
-from rlrun.runs import archived, canonical, manifest, pins
+from rlrun.errors import ArchiveError, DamagedError, LockedError, StorageError
+from rlrun.runs import archived, canonical, jsonl, ledger, manifest, pins
 from rlrun.runs.layout import RunDir
+from rlrun.runs.ledger import SessionOpening
 
 
 def keys_of(storage: FolderStorage) -> list[str]:
@@ -372,7 +376,7 @@ def test_the_newest_records_are_those_of_the_push_that_ended_last(
 def test_a_manifest_that_nobody_would_read_is_not_stored(
     push: Any, storage: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(push_module.manifests, "MAX_BYTES", 100)
+    monkeypatch.setattr(manifests, "MAX_BYTES", 100)
     with pytest.raises(ArchiveError, match="more than a manifest takes"):
         push()
     assert not catalog.read(storage, "sums")
@@ -437,3 +441,296 @@ def test_a_checkpoint_that_tells_no_session_is_pushed(push: Any, made: Any) -> N
     body = {key: found[key] for key in ("run_id", "step", "files")}
     path.write_text(canonical.pretty(manifest.sealed(body)))
     assert [(key.step, key.session) for key in push().new_steps] == [(10, 1), (20, 1), (30, 0)]
+
+
+@pytest.fixture
+def elsewhere(push: Any, root: Path, tmp_path: Path) -> tuple[RunDir, Callable[..., Any]]:
+    """A copy of the run as it was archived, on another machine, and what pushes it from there."""
+    push()
+    other = tmp_path / "elsewhere"
+    shutil.copytree(root, other, symlinks=True)
+    run = RunDir(other / "training_runs" / "sums")
+
+    def act(where: Any, **options: Any) -> Any:
+        return Pusher(run, other, where, transfers=2, **options).push()
+
+    return run, act
+
+
+def go_on(run: RunDir, first: int, last: int) -> None:
+    """Let the log of steps go on, in the session that there is."""
+    with run.train_log.open("ab") as file:
+        for step in range(first, last + 1):
+            file.write(jsonl.encode(record_of(step), checked=False))
+
+
+def begin_session(run: RunDir, number: int, host: str) -> None:
+    ledger.append_opening(run, SessionOpening(number, "2026-01-02T03:04:05+00:00", host, 1))
+
+
+@pytest.mark.parametrize("is_repairing", [False, True])
+def test_a_copy_that_lacks_what_its_session_logged_since_is_not_archived(
+    is_repairing: bool, elsewhere: Any, made: Any, push: Any, spy: Any
+) -> None:
+    there, push_there = elsewhere
+    made.steps(31, 40)
+    made.saves(40)
+    push()
+    newest = catalog.read(spy, "sums").newest_records
+    there.pins.mkdir()
+    there.pin(10).write_bytes(b"")
+    with pytest.raises(ArchiveError, match=r"elsewhere; bring .* 'rlrun restore sums'"):
+        push_there(spy, is_repairing=is_repairing)
+    assert catalog.read(spy, "sums").newest_records == newest
+    assert spy.count("put") == 0
+
+
+def test_a_copy_that_lacks_finished_groups_is_not_archived(
+    elsewhere: Any, made: Any, push: Any, storage: Any
+) -> None:
+    there, push_there = elsewhere
+    made.journals("group")
+    push()
+    there.pins.mkdir()
+    there.pin(10).write_bytes(b"")
+    with pytest.raises(ArchiveError, match="bring this copy up"):
+        push_there(storage)
+    made.run.pins.mkdir()
+    assert not push().has_new_records
+
+
+@pytest.mark.parametrize("is_repairing", [False, True])
+@pytest.mark.parametrize("num_steps", [1, 20])
+def test_a_run_that_was_gone_on_with_in_two_places_is_not_archived_from_both(
+    num_steps: int, is_repairing: bool, elsewhere: Any, made: Any, push: Any, spy: Any
+) -> None:
+    there, push_there = elsewhere
+    begin_session(made.run, 2, "here")
+    made.steps(31, 40)
+    push()
+    newest = catalog.read(spy, "sums").newest_records
+    begin_session(there, 2, "there")
+    go_on(there, 31, 31 + num_steps)
+    with pytest.raises(ArchiveError, match=r"both here and elsewhere.*--to.*--as NAME"):
+        push_there(spy, is_repairing=is_repairing)
+    assert catalog.read(spy, "sums").newest_records == newest
+    assert spy.count("put") == 0
+
+
+def test_a_copy_of_the_same_state_may_add_its_evaluations(
+    elsewhere: Any, storage: Any, tmp_path: Path, push: Any
+) -> None:
+    _, push_there = elsewhere
+    folder = tmp_path / "elsewhere" / "eval_runs" / "sums_gsm8k"
+    (folder / "step_10_gsm8k").mkdir(parents=True)
+    (folder / "step_10_gsm8k" / "completions.jsonl").write_bytes(b"{}\n")
+    assert push_there(storage, evaluations={"sums_gsm8k": folder}).has_new_records
+    assert not push().has_new_records
+
+
+def test_a_damaged_ledger_there_does_not_make_a_repair_impossible(
+    push: Any, made: Any, storage: Any
+) -> None:
+    push()
+    lost = next((storage.folder / "sums" / "shared").glob("*/sessions.jsonl"))
+    whole = lost.read_bytes()
+    lost.write_bytes(bytes(len(whole)))
+    push(is_repairing=True)
+    assert lost.read_bytes() == whole
+    lost.unlink()
+    push(is_repairing=True)
+    assert lost.read_bytes() == whole
+
+
+def test_a_repair_of_a_copy_without_the_lost_ledger_is_judged_by_the_records_in_front(
+    elsewhere: Any, made: Any, push: Any, storage: Any
+) -> None:
+    there, push_there = elsewhere
+    begin_session(made.run, 2, "here")
+    push()
+    entry = newest_entries(storage)["run/logs/sessions.jsonl"]
+    (storage.folder / "sums" / entry.key).unlink()
+    there.pins.mkdir()
+    there.pin(10).write_bytes(b"")
+    with pytest.raises(DamagedError, match=r"is not there; .*--repair"):
+        push_there(storage)
+    assert push_there(storage, is_repairing=True).has_new_records
+
+
+def newest_entries(storage: Any) -> dict[str, Any]:
+    newest = catalog.read(storage, "sums").newest_records
+    assert newest is not None
+    return {entry.path: entry for entry in catalog.fetch(storage, "sums", newest).entries}
+
+
+def test_records_that_come_while_ours_are_sent_are_judged_and_carried_on(
+    elsewhere: Any, made: Any, push: Any, spy: Any, tmp_path: Path
+) -> None:
+    """Another machine adds an evaluation between our look at the start and our manifest."""
+    _, push_there = elsewhere
+    folder = tmp_path / "elsewhere" / "eval_runs" / "sums_gsm8k"
+    folder.mkdir(parents=True)
+    (folder / "eval_config.yaml").write_bytes(b"a: 1\n")
+
+    def meanwhile(call: str, key: str) -> None:
+        if call == "put" and key.endswith("/train_log.jsonl"):
+            spy.before = lambda _call, _key: None
+            push_there(FolderStorage(spy.folder), evaluations={"sums_gsm8k": folder})
+
+    made.steps(31, 32)
+    spy.before = meanwhile
+    push(spy)
+    found = catalog.read(spy, "sums")
+    assert [key.number for key in found.records] == [1, 2, 3]
+    entries = newest_entries(spy)
+    assert "eval_runs/sums_gsm8k/eval_config.yaml" in entries
+    log = blobs.of_file(made.run.train_log).seal
+    assert entries["run/logs/train_log.jsonl"].seal == log
+
+
+def test_another_course_that_comes_while_ours_is_sent_is_not_hidden(
+    elsewhere: Any, made: Any, push: Any, spy: Any
+) -> None:
+    there, push_there = elsewhere
+    begin_session(made.run, 2, "here")
+    begin_session(there, 2, "there")
+    go_on(there, 31, 35)
+
+    def meanwhile(call: str, key: str) -> None:
+        if call == "put" and key.endswith("/sessions.jsonl"):
+            spy.before = lambda _call, _key: None
+            push_there(FolderStorage(spy.folder))
+
+    spy.before = meanwhile
+    with pytest.raises(ArchiveError, match="both here and elsewhere"):
+        push(spy)
+    log = blobs.of_file(there.train_log).seal
+    assert newest_entries(spy)["run/logs/train_log.jsonl"].seal == log
+
+
+def test_records_that_others_replace_again_and_again_are_given_up(
+    push: Any, made: Any, spy: Any, root: Path
+) -> None:
+    push()
+    own = itertools.count(1)
+
+    def meanwhile(call: str, key: str) -> None:
+        if call == "list" and key == "sums/manifests/":
+            found = newest_entries(FolderStorage(spy.folder))
+            number = next(own)
+            changed = Archived("sums", made.id, tuple(found.values()), session=number)
+            text = blobs.of_bytes(changed.to_bytes())
+            name = f"sums/{changed.records_key(number + 1).manifest}"
+            FolderStorage(spy.folder).put(name, text, lambda _: None)
+
+    made.steps(31, 32)
+    spy.before = meanwhile
+    with pytest.raises(ArchiveError, match="again and again"):
+        push(spy)
+
+
+def test_records_are_there_before_the_checkpoints_that_they_cover(
+    push: Any, made: Any, spy: Any
+) -> None:
+    """A push that is ended in front of a new checkpoint's manifest, or behind it, has its log."""
+    push()
+    made.steps(31, 40)
+    made.saves(40)
+    spy.calls.clear()
+    push(spy)
+    order = [key.split("/")[2] for call, key in spy.calls if call == "put" and "/manif" in key]
+    assert [name.partition("-")[0] for name in order] == ["records_2", "step_40"]
+    log = blobs.of_file(made.run.train_log).seal
+    assert newest_entries(spy)["run/logs/train_log.jsonl"].seal == log
+
+
+def test_records_follow_behind_the_checkpoints_only_if_they_have_changed(
+    push: Any, made: Any, spy: Any
+) -> None:
+    def meanwhile(call: str, key: str) -> None:
+        if call == "put" and key.startswith("sums/manifests/step_40"):
+            made.steps(41, 42)
+
+    push()
+    made.steps(31, 40)
+    made.journals("group")
+    made.saves(40)
+    spy.before = meanwhile
+    push(spy)
+    assert [key.number for key in catalog.read(spy, "sums").records] == [1, 2, 3]
+    sent = [key.rsplit("/")[-1] for call, key in spy.calls if call == "put"]
+    assert sent.count("train_log.jsonl") == 2
+    assert sent.count("rollouts.jsonl") == 1  # what the first of both has sent is there
+
+
+def evaluate(root: Path, step: int, *, num_files: int = 2, table: str | None = None) -> Path:
+    """Leave what an evaluation of a step leaves."""
+    folder = root / "eval_runs" / "sums_gsm8k"
+    place = folder / f"step_{step}_gsm8k"
+    place.mkdir(parents=True, exist_ok=True)
+    for name in ("completions.jsonl", "summary.json")[:num_files]:
+        (place / name).write_text(f"{root.name} {step} {name}\n")
+    (folder / "eval_config.yaml").write_text("a: 1\n")
+    (folder / "questions.jsonl").write_text("{}\n")
+    (folder / "consolidated_metrics.csv").write_text(table or f"{root.name}\n")
+    return folder
+
+
+def test_two_machines_that_evaluate_different_steps_come_to_the_same_records(
+    elsewhere: Any, root: Path, tmp_path: Path, push: Any, storage: Any
+) -> None:
+    _, push_there = elsewhere
+    here = {"sums_gsm8k": evaluate(root, 10)}
+    there = {"sums_gsm8k": evaluate(tmp_path / "elsewhere", 20)}
+    push(evaluations=here)
+    push_there(storage, evaluations=there)
+    assert not push(evaluations=here).has_new_records
+    assert not push_there(storage, evaluations=there).has_new_records
+    found = {path for path in newest_entries(storage) if path.endswith("summary.json")}
+    assert found == {f"eval_runs/sums_gsm8k/step_{n}_gsm8k/summary.json" for n in (10, 20)}
+
+
+def test_a_carried_object_that_is_lost_is_left_out_and_said(
+    elsewhere: Any, root: Path, tmp_path: Path, made: Any, push: Any, storage: Any
+) -> None:
+    _, push_there = elsewhere
+    push_there(storage, evaluations={"sums_gsm8k": evaluate(tmp_path / "elsewhere", 20)})
+    (lost,) = (storage.folder / "sums" / "shared").glob("*/summary.json")
+    lost.unlink()
+    made.steps(31, 32)
+    (note,) = push().notes
+    assert note.startswith("eval_runs/sums_gsm8k/step_20_gsm8k/summary.json, which is not here")
+    assert "eval_runs/sums_gsm8k/step_20_gsm8k/completions.jsonl" in newest_entries(storage)
+    assert Checker(storage, "sums").check().damage == ()
+
+
+def test_a_repair_proves_what_it_carries_and_leaves_out_what_is_damaged(
+    elsewhere: Any, root: Path, tmp_path: Path, push: Any, storage: Any
+) -> None:
+    _, push_there = elsewhere
+    push_there(storage, evaluations={"sums_gsm8k": evaluate(tmp_path / "elsewhere", 20)})
+    (lost,) = (storage.folder / "sums" / "shared").glob("*/questions.jsonl")
+    lost.write_bytes(b"?")
+    assert push().is_unchanged
+    notes = push(is_repairing=True).notes
+    assert [note.partition(",")[0] for note in notes] == [
+        "eval_runs/sums_gsm8k/eval_config.yaml",  # of no use without its questions
+        "eval_runs/sums_gsm8k/questions.jsonl",
+    ]
+    assert Checker(storage, "sums", with_data=True).check().damage == ()
+    assert push(is_repairing=True).notes == ()
+
+
+def test_evaluations_are_carried_from_the_newest_records_that_read(
+    elsewhere: Any, tmp_path: Path, made: Any, push: Any, storage: Any
+) -> None:
+    _, push_there = elsewhere
+    push_there(storage, evaluations={"sums_gsm8k": evaluate(tmp_path / "elsewhere", 20)})
+    made.steps(31, 32)
+    push()
+    newest = catalog.read(storage, "sums").newest_records
+    assert newest is not None
+    (storage.folder / "sums" / newest.manifest).write_bytes(b"{}")
+    made.steps(33, 34)
+    push()
+    assert "eval_runs/sums_gsm8k/step_20_gsm8k/summary.json" in newest_entries(storage)

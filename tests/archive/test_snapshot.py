@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from rlrun.archive import blobs, snapshot
+from rlrun.archive.snapshot import Source
 from rlrun.errors import ArchiveError, DamagedError, LockedError
 from rlrun.runs import archived, checkpoints, files
 
@@ -138,3 +139,75 @@ def test_a_file_that_goes_meanwhile_is_left_out(
         snapshot, "_record_files", lambda run: iter([*real(run), run.pins / "step_10"])
     )
     assert "run/pins/step_10" not in paths_of(made, root)
+
+
+def evaluations_of(made: Any, here: dict[str, bytes], there: dict[str, bytes]) -> dict[str, bytes]:
+    """Return which bytes of evaluations the records have, by the path below the evaluation."""
+    texts = {blobs.of_bytes(text).seal.sha256: text for text in (*here.values(), *there.values())}
+    before = None
+    for files_ in (there, here):
+        sources = [Source(f"eval_runs/sums_a/{path}", blobs.of_bytes(text))
+                   for path, text in sorted(files_.items())]  # fmt: skip
+        before = snapshot.archived_records(made.run, sources, before)
+    assert before is not None
+    return {
+        entry.path.removeprefix("eval_runs/sums_a/"): texts[entry.seal.sha256]
+        for entry in before.entries
+    }
+
+
+def test_a_step_that_was_evaluated_elsewhere_stays_beside_those_from_here(made: Any) -> None:
+    here, there = {"step_10_a/summary.json": b"h"}, {"step_20_a/summary.json": b"t"}
+    assert evaluations_of(made, here, there) == here | there
+
+
+def test_a_step_s_folder_is_taken_whole_from_here_unless_there_is_more_of_it_there(
+    made: Any,
+) -> None:
+    part, other_part = {"step_10_a/completions.jsonl": b"h"}, {"step_10_a/metrics.csv": b"h"}
+    whole = {"step_10_a/completions.jsonl": b"t", "step_10_a/metrics.csv": b"t"}
+    assert evaluations_of(made, part, whole) == whole
+    assert evaluations_of(made, whole, part) == whole
+    assert evaluations_of(made, part, other_part) == part
+    again = dict.fromkeys(whole, b"h")
+    assert evaluations_of(made, again, whole) == again
+
+
+def test_the_table_of_all_steps_is_of_whoever_has_them_all(made: Any) -> None:
+    table = "consolidated_metrics.csv"
+    here = {"step_10_a/summary.json": b"1", table: b"of 10"}
+    there = {"step_20_a/summary.json": b"2", table: b"of 20"}
+    both = {**here, **there, table: b"of both"}
+    assert evaluations_of(made, here, there)[table] == b"of 20"
+    assert evaluations_of(made, both, there)[table] == b"of both"
+    assert evaluations_of(made, here, both)[table] == b"of both"
+    assert evaluations_of(made, here, {"step_20_a/summary.json": b"2"})[table] == b"of 10"
+
+
+def test_a_plan_and_its_questions_are_left_out_together(made: Any) -> None:
+    names = ["eval_config.yaml", "questions.jsonl", "step_10_a/completions.jsonl"]
+    sources = [Source(f"eval_runs/sums_a/{name}", blobs.of_bytes(b"1")) for name in names]
+    found = snapshot.archived_records(made.run, sources, None)
+    for name in names[:2]:
+        left = snapshot.without(found, [f"eval_runs/sums_a/{name}"])
+        assert [one.path for one in left.entries] == [f"eval_runs/sums_a/{names[2]}"]
+    left = snapshot.without(found, [f"eval_runs/sums_a/{names[2]}"])
+    assert [one.path for one in left.entries] == [f"eval_runs/sums_a/{name}" for name in names[:2]]
+
+
+@pytest.mark.parametrize(
+    ("path", "is_optional"),
+    [
+        ("eval_runs/sums_a/step_10_a/summary.json", True),
+        ("run/tensorboard/events.1", True),
+        ("run/abandoned/rewind_0/logs/train_log.jsonl", True),
+        ("run/logs/worker.log", True),
+        ("run/config.yaml", False),
+        ("run/logs/sessions.jsonl", False),
+        ("run/logs/train_log.jsonl", False),
+        ("run/logs/rollouts/step_1-10.jsonl", False),
+        ("run/pins/step_10", False),
+    ],
+)
+def test_a_run_can_go_on_without_what_tells_of_the_past(path: str, is_optional: bool) -> None:
+    assert snapshot.is_optional(path) == is_optional

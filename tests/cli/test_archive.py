@@ -221,6 +221,22 @@ def test_repair_sends_again_what_is_damaged_there(rlrun: Run, sums: RunMaker, st
     assert rlrun("verify", "sums", "--remote", "--read-data", "--to", str(store)).code == 0
 
 
+def test_repair_says_what_of_another_machine_s_is_lost_there(
+    rlrun: Run, bench: Any, store: Path
+) -> None:
+    folder = bench.evaluate().folder
+    rlrun("archive", "a", "--to", str(store))
+    shutil.rmtree(folder.path)
+    (lost,) = store.glob("a/shared/*/questions.jsonl")
+    lost.unlink()
+    line = ("archive", "a", "--to", str(store), "--repair")
+    said = rlrun(*line)
+    assert (said.code, "questions.jsonl, which is not here" in said.err) == (0, True)
+    assert rlrun("verify", "a", "--remote", "--to", str(store)).code == 0
+    [one] = json.loads(rlrun(*line, "--json").out)["runs"]
+    assert one["sent"]["notes"] == []
+
+
 # ---- the cleanup
 
 

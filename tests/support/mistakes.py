@@ -226,8 +226,25 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
     "a manifest is sent before what it lists": (
         Edit(
             "rlrun.archive.push:Pusher._push_step",
-            "self._send(found",
-            "self._put_manifest(found, found.step_key()); self._send(found",
+            "self._out.send(found",
+            "self._out.put_manifest(found, found.step_key()); self._out.send(found",
+        ),
+    ),
+    "records that would hide newer ones are archived": (
+        Edit("rlrun.archive.push:Pusher._sent_records", "self.refuse_stale(", "(lambda *_: 0)("),
+    ),
+    "records come behind the checkpoints that they cover": (
+        Edit(
+            "rlrun.archive.push:Pusher.push",
+            "if plan.new_steps or not found.newest_records:",
+            "if not found.newest_records:",
+        ),
+    ),
+    "records that come while ours are sent are not looked at": (
+        Edit(
+            "rlrun.archive.push:Pusher._push_records",
+            "if now.newest_records == found.newest_records:",
+            "if True:",
         ),
     ),
     "what a store echoes counts as proof": (
