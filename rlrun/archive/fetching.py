@@ -3,7 +3,7 @@
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from rlrun.archive.manifests import Archived, Entry
 from rlrun.archive.reading import NUM_READS, chunks, damaged
 from rlrun.archive.storage import Storage
 from rlrun.archive.transfers import Progress, each
-from rlrun.errors import LockedError, MissingObjectError, NoSpaceError, RlrunError
+from rlrun.errors import DamagedError, LockedError, MissingObjectError, NoSpaceError, RlrunError
 from rlrun.runs import files
 
 _SPACE_FACTOR = 1.025
@@ -35,12 +35,35 @@ class Fetcher:
         Raises DamagedError if one is not there or comes with other bytes again and again,
         NoSpaceError if all of it does not fit.
         """
+        self._fetch(found, self._fetch_one)
+
+    def fetch_what_is_whole(self, found: Archived) -> list[tuple[Entry, str]]:
+        """Have those objects of a manifest in the folder that are whole in the archive.
+
+        Returns the entries of the others, each with what is wrong.
+        """
+        problems: dict[str, str] = {}  # by hash
+
+        def attempt(wanted: tuple[str, Entry]) -> None:
+            try:
+                self._fetch_one(wanted)
+            except DamagedError as error:
+                problems[wanted[1].seal.sha256] = str(error)
+
+        self._fetch([found], attempt)
+        return [
+            (entry, problems[entry.seal.sha256])
+            for entry in found.entries
+            if entry.seal.sha256 in problems
+        ]
+
+    def _fetch(self, found: Sequence[Archived], act: Callable[[tuple[str, Entry]], None]) -> None:
         wanted = {
             entry.seal.sha256: (one.run_name, entry) for one in found for entry in one.entries
         }
         self.check_space(found)
         self.progress.expect(sum(entry.seal.size for _, entry in wanted.values()))
-        each(self._fetch_one, list(wanted.values()), at_once=self.transfers)
+        each(act, list(wanted.values()), at_once=self.transfers)
         files.sync_dir(self.folder)
 
     def path_of(self, entry: Entry) -> Path:

@@ -125,3 +125,14 @@ def test_a_folder_that_another_removes_and_a_third_makes_is_not_ours(
     third.__exit__(None, None, None)
     with staging(tmp_path, "sums", "0") as folder:
         assert folder.is_dir()
+
+
+def test_what_is_whole_comes_and_the_rest_is_told(fetched: Any, storage: Any) -> None:
+    fetcher, found = fetched
+    lost, *others = found.entries
+    (storage.folder / "sums" / lost.key).unlink()
+    ((entry, problem),) = fetcher.fetch_what_is_whole(found)
+    assert entry == lost
+    assert "is not there" in problem
+    assert all(fetcher.path_of(other).is_file() for other in others)
+    assert not fetcher.path_of(lost).exists()

@@ -551,6 +551,7 @@ def test_a_run_that_is_gone_on_with_while_it_is_restored_is_left_alone(
     followed: Any, root: Path, storage: Any, spy: Any, tmp_path: Path
 ) -> None:
     made, there, _ = followed
+    made.steps(11, 20)
     made.saves(20)
     made.ends(1, step=20, outcome="stopped")
     Pusher(made.run, root, storage).push()
@@ -612,3 +613,138 @@ def test_what_is_moved_aside_within_a_second_has_names_of_its_own(
         (target / "model" / "weights").write_text(content)
     aside = [path.read_text() for path in (root / "archive" / "replaced").rglob("weights")]
     assert sorted(aside) == ["a", "b"]
+
+
+def newest_manifest(storage: Any) -> Path:
+    newest = catalog.read(storage, "sums").newest_records
+    assert newest is not None
+    return storage.folder / "sums" / newest.manifest
+
+
+def objects_of(storage: Any, number: int) -> dict[str, Path]:
+    """Return the objects of an archive's records by path."""
+    key = catalog.read(storage, "sums").records[number]
+    entries = catalog.fetch(storage, "sums", key).entries
+    return {entry.path: storage.folder / "sums" / entry.key for entry in entries}
+
+
+@pytest.fixture
+def archived_twice(restore: Any, made: Any, push: Any) -> bytes:
+    """The run was pushed, went on and was pushed again, and is gone; its log at the first push."""
+    log: bytes = made.run.train_log.read_bytes()
+    gone_on(made, 2, 31, 40)
+    push()
+    shutil.rmtree(made.run.path)
+    return log
+
+
+@pytest.mark.parametrize("what", ["an object", "the manifest", "all of it"])
+def test_where_the_newest_records_are_damaged_those_of_the_push_before_are_taken(
+    what: str, archived_twice: bytes, restore: Any, made: Any, storage: Any, spy: Any
+) -> None:
+    newest = newest_manifest(storage)
+    if what == "an object":
+        objects_of(storage, -1)["run/logs/sessions.jsonl"].unlink()
+    elif what == "the manifest":
+        newest.write_bytes(b"{}")
+    else:  # it goes when it was listed
+        spy.before = lambda call, _key: newest.unlink(missing_ok=True) if call == "read" else None
+    restored = restore(where=spy)
+    assert restored.new_steps == (30,)
+    assert made.run.train_log.read_bytes() == archived_twice
+    assert restored.notes[0].startswith("the newest records in the archive are damaged")
+    assert "--repair" in restored.notes[0]
+    assert "has step 40 too, but no records of it" in restored.notes[1]
+
+
+def test_records_that_all_lack_an_object_restore_nothing_and_name_what_helps(
+    archived_twice: bytes, restore: Any, made: Any, storage: Any, root: Path
+) -> None:
+    objects_of(storage, -1)["run/config.yaml"].unlink()
+    with pytest.raises(DamagedError, match=r"config.yaml is not there; .*--repair") as caught:
+        restore()
+    assert "another step" not in str(caught.value)
+    assert not made.run.path.exists()
+    assert tree(Restorer(storage, root, "sums").restore_model(40)) == {"model/weights": b"12345"}
+
+
+def test_what_a_run_can_do_without_is_left_out_and_said(
+    made: Any, root: Path, storage: Any
+) -> None:
+    folder = root / "eval_runs" / "sums_gsm8k"
+    (folder / "step_10_gsm8k").mkdir(parents=True)
+    (folder / "eval_config.yaml").write_text("a: 1\n")
+    (folder / "step_10_gsm8k" / "completions.jsonl").write_text("{}\n")
+    (folder / "step_10_gsm8k" / "metrics.csv").write_text("a\n")
+    made.run.tensorboard.mkdir(exist_ok=True)
+    (made.run.tensorboard / "events").write_bytes(b"1")
+    Pusher(made.run, root, storage, {"sums_gsm8k": folder}).push()
+    found = objects_of(storage, -1)
+    lost = ["eval_runs/sums_gsm8k/step_10_gsm8k/metrics.csv", "run/tensorboard/events"]
+    found[lost[0]].unlink()
+    found[lost[1]].write_bytes(b"2")
+    expected = tree(made.run.path)
+    shutil.rmtree(made.run.path)
+    shutil.rmtree(folder)
+    restored = Restorer(storage, root, "sums").restore("all")
+    assert [note.split(" ")[0] for note in restored.notes] == lost
+    assert tree(folder) == {
+        "eval_config.yaml": b"a: 1\n", "step_10_gsm8k/completions.jsonl": b"{}\n"
+    }  # fmt: skip
+    assert tree(made.run.path) == {path: expected[path] for path in expected
+                                   if path != "tensorboard/events"}  # fmt: skip
+
+
+@pytest.fixture
+def uncovered(archived_twice: bytes, storage: Any) -> None:
+    """The second push was broken off: step 40 is there and the records end at 30."""
+    newest_manifest(storage).unlink()
+
+
+def test_the_newest_step_whose_records_came_is_restored_and_the_other_is_said(
+    uncovered: None, restore: Any, made: Any
+) -> None:
+    restored = restore()
+    assert restored.new_steps == (30,)
+    (note,) = restored.notes
+    assert "has step 40 too, but no records of it" in note
+    assert restore("all").notes == restored.notes
+    assert checkpoints.list_steps(made.run) == [10, 20, 30]
+
+
+def test_a_step_whose_records_never_came_is_not_put_into_a_run(
+    uncovered: None, restore: Any, made: Any, root: Path, storage: Any
+) -> None:
+    with pytest.raises(UsageError, match=r"no records of it.*--model-only.*10, 20, 30"):
+        restore(40)
+    assert not made.run.path.exists()
+    assert tree(Restorer(storage, root, "sums").restore_model(40)) == {"model/weights": b"12345"}
+
+
+def test_a_step_that_the_log_here_covers_comes_back_although_the_archived_one_ends_before(
+    restore: Any, made: Any, push: Any, storage: Any
+) -> None:
+    gone_on(made, 2, 31, 40)
+    push()
+    newest_manifest(storage).unlink()
+    shutil.rmtree(made.run.step(40))
+    assert restore(40).new_steps == (40,)
+
+
+def test_groups_that_a_session_finished_elsewhere_come_into_an_older_copy_after_any_kill(
+    followed: Any, root: Path, storage: Any, tmp_path: Path
+) -> None:
+    made, there, follow = followed
+    made.journals("group")
+    made.run.tensorboard.mkdir(exist_ok=True)
+    (made.run.tensorboard / "events").write_bytes(b"1")
+    Pusher(made.run, root, storage).push()
+    shutil.copytree(there.path, tmp_path / "before", symlinks=True)
+    for number in range(num_operations(follow)):
+        shutil.rmtree(there.path)
+        shutil.copytree(tmp_path / "before", there.path, symlinks=True)
+        with dying_at(number), pytest.raises(KeyboardInterrupt):
+            follow()
+        follow()
+        assert there.journal.read_bytes() == made.run.journal.read_bytes(), number
+        assert (there.tensorboard / "events").read_bytes() == b"1", number
