@@ -19,7 +19,7 @@ _told: ContextVar[threading.Event | None] = ContextVar("_told", default=None)
 
 @contextmanager
 def passed_on() -> Iterator[None]:
-    """Have what was submitted in the block end soon if the block is left by what is no Exception.
+    """Have what was submitted in the block end soon if Ctrl-C ends the block.
 
     An error of one transfer leaves the others alone: what was begun may end.
     """
@@ -27,9 +27,8 @@ def passed_on() -> Iterator[None]:
     token = _told.set(event)
     try:
         yield
-    except BaseException as error:
-        if not isinstance(error, Exception):
-            event.set()
+    except KeyboardInterrupt:
+        event.set()
         raise
     finally:
         _told.reset(token)
