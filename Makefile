@@ -79,8 +79,9 @@ test-model: $(VENV)/.dev ## a real model, downloaded, that is killed and resumed
 test-vllm: $(VENV)/.dev $(VLLM_VENV)/.done ## the tests with vLLM, on the CPU where there is no GPU
 	RLRUN_VLLM_PYTHON=$(CURDIR)/$(VLLM_VENV)/bin/python $(BIN)/python -m pytest -q -m vllm
 
+# Much of it is waiting for time-outs: three processes keep two cores busy.
 test-s3: $(VENV)/.dev $(S3_VENV)/.done ## the tests of the archive against SeaweedFS, Swift and moto
-	$(S3_RUN) -m pytest -q -n logical --dist=worksteal -m s3 tests/with_servers
+	$(S3_RUN) -m pytest -q -n 3 --dist=worksteal -m s3 tests/with_servers
 
 test-gpu: $(VENV)/.dev ## the tests that need an NVIDIA GPU
 	$(BIN)/python -m pytest -q -m gpu

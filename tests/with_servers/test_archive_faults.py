@@ -7,7 +7,7 @@ full, a restored run is whole or not there, and the same command ends what was b
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,9 @@ class Trials:
             shutil.copytree(root / "archive" / "stores", known, dirs_exist_ok=True)
             shutil.rmtree(root)
 
+    @cached_property
     def spoilable(self) -> list[int]:
-        """Return the numbers of the requests that are to be spoiled, one by one."""
+        """The numbers of the requests that are to be spoiled, one by one."""
         self.proxy.restart(Plan())
         root, place = self._world()
         self.command.act(root, self.spoiled.storage(destination_of(place), root))
@@ -121,7 +122,7 @@ def test_a_fault_at_any_request_costs_nothing_and_the_same_command_goes_on(
     found = trials(server, name)
     found.num_cases = 0
     every = EVERY[server.name]
-    requests = found.spoilable()
+    requests = found.spoilable
     for at in requests[list(Kind).index(kind) % every :: every]:
         found.try_one(Fault(kind, at))
     if kind in LASTING and server.name != "Swift":
