@@ -3,11 +3,14 @@
 What counts is what made the state that is gone on from: a checkpoint and each batch name theirs.
 """
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlrun.config.changes import Change, compare, describe
 from rlrun.config.load import config_from_dict, load_config
 from rlrun.config.schema import RunConfig
+from rlrun.config.yaml_source import render
 from rlrun.errors import InexactError
 from rlrun.runs import ledger, store
 from rlrun.runs.layout import RunDir
@@ -50,8 +53,8 @@ def take_orders(run: RunDir, request: SessionRequest, start: StartingPoint) -> O
     if not request.allow_inexact:
         asked_keys = {change.key for change in asked}
         known = set() if request.is_rewind else _allowed_before(run, start)
-        _refuse(run, start, [one for one in changes if one.key in asked_keys], are_asked=True)
-        _refuse(run, start, [one for one in changes if one.key not in known], are_asked=False)
+        _refuse_asked([one for one in changes if one.key in asked_keys])
+        _refuse_found(run, request, start, [one for one in changes if one.key not in known])
     orders = Orders(wanted, changes)
     _check_replayable(run, orders, start)
     return orders
@@ -79,19 +82,25 @@ def _allowed_before(run: RunDir, start: StartingPoint) -> set[str]:
     }
 
 
-def _refuse(run: RunDir, start: StartingPoint, changes: list[Change], *, are_asked: bool) -> None:
+def _refuse_asked(changes: Sequence[Change]) -> None:
+    if changes:
+        raise InexactError(
+            f"these settings enter an update: {'; '.join(map(describe, changes))}; keep them, or "
+            "give up the promise of exactness with --allow-inexact"
+        )
+
+
+def _refuse_found(
+    run: RunDir, request: SessionRequest, start: StartingPoint, changes: Sequence[Change]
+) -> None:
     if not changes:
         return
-    listed = "; ".join(map(describe, changes))
-    if are_asked:
-        raise InexactError(
-            f"these settings enter an update: {listed}; keep them, or give up the promise of "
-            "exactness with --allow-inexact"
-        )
+    whence = f" --from {request.from_step} --rewind" if request.is_rewind else ""
+    old = " ".join(f"--set {shlex.quote(f'{one.key}={render(one.old)}')}" for one in changes)
     raise InexactError(
-        f"{run.config} is not what step {start.frontier} was made with: {listed}; put the old "
-        f"values back with 'rlrun resume {run.name} --set KEY=VALUE', or give up the promise of "
-        "exactness with --allow-inexact"
+        f"{run.config} is not what step {start.frontier} was made with: "
+        f"{'; '.join(map(describe, changes))}; put that back with 'rlrun resume {run.name}{whence} "
+        f"{old}', or give up the promise of exactness with --allow-inexact"
     )
 
 

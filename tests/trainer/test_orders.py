@@ -29,9 +29,9 @@ def test_a_file_that_was_edited_is_not_gone_on_with_silently(place: Place) -> No
     edit(place, 0.5)
     assert place.work() == 10
     assert place.end.message == (
-        f"{place.run.config} is not what step 2 was made with: {RATE}: 0.01 -> 0.5; put the old "
-        "values back with 'rlrun resume sums --set KEY=VALUE', or give up the promise of exactness "
-        "with --allow-inexact"
+        f"{place.run.config} is not what step 2 was made with: {RATE}: 0.01 -> 0.5; "
+        f"put that back with 'rlrun resume sums --set {RATE}=0.01', or give up the promise of "
+        "exactness with --allow-inexact"
     )
     assert place.work(allow_inexact=True) == 0
     assert (place.start.promise, place.start.differences) == (
@@ -79,7 +79,8 @@ def test_going_back_behind_a_change_asks_what_is_to_be_done_with_it(
     request = place.changed(f"{RATE}=0.5")
     assert place.work(**request, allow_inexact=True, steps=1) == 0
     assert place.work(from_step=2, is_rewind=True) == 10
-    assert f"{RATE}: 0.01 -> 0.5; put the old values back" in place.end.message
+    command = f"'rlrun resume sums --from 2 --rewind --set {RATE}=0.01'"
+    assert f"{RATE}: 0.01 -> 0.5; put that back with {command}" in place.end.message
     assert place.saved_steps == [1, 2, 3]
     if is_put_back:
         assert place.work(**place.changed(f"{RATE}=0.01"), from_step=2, is_rewind=True) == 0
