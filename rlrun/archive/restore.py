@@ -258,7 +258,7 @@ class Restorer:
         late = lineage.uncovered(found.steps, known, cover)
         if late and which in ("latest", "all"):
             self._notes.append(
-                f"{self.storage.place} has {_steps(late)} too, but no records of it (a push was "
+                f"{self.storage.place} has {named(late)} too, but no records of it (a push was "
                 "broken off, or they are damaged); archive the run again where it is still there, "
                 "or restore a model alone with --model-only"
             )
@@ -356,7 +356,8 @@ def _last_step(log: Path | None) -> int | None:
     return step if type(step) is int else 0
 
 
-def _steps(numbers: Sequence[int]) -> str:
+def named(numbers: Sequence[int]) -> str:
+    """Return `step 3`, or `steps 3, 5`."""
     return f"step{'' if len(numbers) == 1 else 's'} {', '.join(map(str, numbers))}"
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rlrun.archive.lineage import Which
-from rlrun.archive.restore import Restored, Restorer
+from rlrun.archive.restore import Restored, Restorer, named
 from rlrun.cli import archive_options as given
 from rlrun.cli import sentences, show, text, transfer_view
 from rlrun.cli.archive_options import FROM, Archive, Reach
@@ -131,18 +131,13 @@ def summary(done: Restored, view: TransferView) -> str:
     """Return what was restored, as one line."""
     found = []
     if done.new_steps:
-        found.append(f"{_steps(done.new_steps)} fetched")
+        found.append(f"{named(done.new_steps)} fetched")
     if done.known_steps:
-        found.append(f"{_steps(done.known_steps)} here already")
+        found.append(f"{named(done.known_steps)} here already")
     what = ", ".join(found) or "no checkpoint yet"
     is_there = "is here again" if done.is_new else "is up to date"
     moved = f"{text.size(view.progress.done_bytes)} in {text.duration(view.seconds)}"
     return f"run '{done.run.name}' {is_there}: {what} ({moved})"
-
-
-def _steps(steps: Sequence[int]) -> str:
-    noun = "step" if len(steps) == 1 else "steps"
-    return f"{noun} {', '.join(map(str, steps))}"
 
 
 def as_data(done: Restored, name: str, place: Archive, view: TransferView) -> dict[str, Any]:

@@ -68,9 +68,10 @@ def _not_put_back(
     run: RunDir, step: int | None, new: RunConfig, changes: Sequence[Change]
 ) -> tuple[Change, ...]:
     """Return the changes but those to what the step was made with: they make it exact again."""
-    if not changes or config_of(run, step) is None:
+    made_with = config_of(run, step) if changes else None
+    if made_with is None:
         return tuple(changes)
-    differing = {change.key for change in differences(run, step, new)}
+    differing = {change.key for change in compare(made_with, new).inexact}
     return tuple(change for change in changes if change.key in differing)
 
 

@@ -1,7 +1,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -520,6 +520,18 @@ def test_records_follow_a_session_that_goes_on_elsewhere(
     assert there.journal.read_bytes() == made.run.journal.read_bytes()
 
 
+def kills_of(act: Callable[[], object], folder: Path, before: Path) -> Iterator[int]:
+    """Break something off at each operation in turn, and do it again; yields behind each."""
+    shutil.copytree(folder, before, symlinks=True)
+    for number in range(num_operations(act)):
+        shutil.rmtree(folder)
+        shutil.copytree(before, folder, symlinks=True)
+        with dying_at(number), pytest.raises(KeyboardInterrupt):
+            act()
+        act()
+        yield number
+
+
 def test_records_follow_a_session_after_any_kill(
     followed: Any, root: Path, storage: Any, tmp_path: Path
 ) -> None:
@@ -527,13 +539,7 @@ def test_records_follow_a_session_after_any_kill(
     made.steps(11, 20)
     made.journals("group")
     Pusher(made.run, root, storage).push()
-    shutil.copytree(there.path, tmp_path / "before", symlinks=True)
-    for number in range(num_operations(follow)):
-        shutil.rmtree(there.path)
-        shutil.copytree(tmp_path / "before", there.path, symlinks=True)
-        with dying_at(number), pytest.raises(KeyboardInterrupt):
-            follow()
-        follow()
+    for number in kills_of(follow, there.path, tmp_path / "before"):
         assert there.train_log.read_bytes() == made.run.train_log.read_bytes(), number
         assert there.journal.read_bytes() == made.run.journal.read_bytes(), number
 
@@ -739,12 +745,6 @@ def test_groups_that_a_session_finished_elsewhere_come_into_an_older_copy_after_
     made.run.tensorboard.mkdir(exist_ok=True)
     (made.run.tensorboard / "events").write_bytes(b"1")
     Pusher(made.run, root, storage).push()
-    shutil.copytree(there.path, tmp_path / "before", symlinks=True)
-    for number in range(num_operations(follow)):
-        shutil.rmtree(there.path)
-        shutil.copytree(tmp_path / "before", there.path, symlinks=True)
-        with dying_at(number), pytest.raises(KeyboardInterrupt):
-            follow()
-        follow()
+    for number in kills_of(follow, there.path, tmp_path / "before"):
         assert there.journal.read_bytes() == made.run.journal.read_bytes(), number
         assert (there.tensorboard / "events").read_bytes() == b"1", number
